@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+The errors, one class per reaction.
+
+Catch by what you would *do*, not by what the vendor printed::
+
+    JimengError
+    ├── JimengNotCreatedError          nothing was created, nothing was paid
+    │   ├── JimengInputError           the input is wrong: correct it
+    │   ├── JimengConfigurationError   endpoint, product or connection field is wrong: correct the connection
+    │   │   ├── JimengCredentialError  the key, the signature or the token is refused
+    │   │   ├── JimengPermissionError  the key is known but may not do this, or the product is not activated
+    │   │   └── JimengClockError       this machine's clock is off
+    │   ├── JimengThrottledError       50429, 50430 or the gateway's flow limit: a later call will do
+    │   ├── JimengNoSlotError          every slot of the account is busy
+    │   ├── JimengSpendLimitError      a budget, the daily limit or the pause switch stopped the submit
+    │   ├── JimengNotSentError         the request never left this machine
+    │   └── JimengLedgerError          the ledger cannot be read or written: submits stop
+    ├── JimengUnknownSubmitError       the vendor may or may not have created a task: a person decides
+    ├── JimengTaskFailedError          the vendor's final verdict on a task
+    │   └── JimengRetryableTaskError   a verdict for which the vendor allows a new attempt
+    ├── JimengTaskExpiredError         not harvested within 12 hours: possibly billed
+    ├── JimengWaitTimeoutError         the user's deadline passed: the task still runs, a retry re-attaches
+    ├── JimengInputChangedError        other bytes are behind the same URL
+    ├── JimengLandingError             the result is not stored yet: the task is not lost
+    │   ├── JimengOutputExistsError    a foreign file stands where the result should go
+    │   └── JimengMissingOutputError   what was landed is gone, and the vendor no longer has it
+    └── JimengProtocolError            an answer that cannot be understood
+
+None of them says "try again" where money may have been spent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "JimengClockError",
+    "JimengConfigurationError",
+    "JimengCredentialError",
+    "JimengError",
+    "JimengInputChangedError",
+    "JimengInputError",
+    "JimengLandingError",
+    "JimengLedgerError",
+    "JimengMissingOutputError",
+    "JimengNoSlotError",
+    "JimengNotCreatedError",
+    "JimengNotSentError",
+    "JimengOutputExistsError",
+    "JimengPermissionError",
+    "JimengProtocolError",
+    "JimengRetryableTaskError",
+    "JimengSpendLimitError",
+    "JimengTaskExpiredError",
+    "JimengTaskFailedError",
+    "JimengThrottledError",
+    "JimengUnknownSubmitError",
+    "JimengWaitTimeoutError",
+]
+
+
+class JimengError(Exception):
+    """
+    Base of every error of this provider.
+
+    :param message: what happened, what it cost, and what to do.
+    :param code: the vendor's business code or the gateway's ``CodeN``; ``None`` where no answer carried one.
+    :param request_id: the vendor's request id, to quote to their support.
+    :param task_id: the vendor's task, where one is known to exist.
+    :param content_key: the ledger's key of the content that was asked for.
+    :param http_status: the HTTP status of the answer, where there was one.
+    """
+
+    #: Whether running the same Airflow task again can change anything without a person acting first.
+    retry_helps: bool = True
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: int | None = None,
+        request_id: str | None = None,
+        task_id: str | None = None,
+        content_key: str | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.request_id = request_id
+        self.task_id = task_id
+        self.content_key = content_key
+        self.http_status = http_status
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "request_id": self.request_id,
+            "task_id": self.task_id,
+            "content_key": self.content_key,
+            "http_status": self.http_status,
+        }
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self._facts().items() if value is not None)
+        return f"{self.message} [{facts}]" if facts else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Airflow's executors pickle exceptions between processes; keyword-only arguments
+        # are lost by the default protocol, and an exception that can't be unpickled kills the reader.
+        return _rebuild, (type(self), self.message, self._facts())
+
+
+def _rebuild(cls: type[JimengError], message: str, facts: dict[str, Any]) -> JimengError:
+    return cls(message, **facts)
+
+
+class JimengNotCreatedError(JimengError):
+    """The vendor created no task and billed nothing."""
+
+
+class JimengInputError(JimengNotCreatedError, ValueError):
+    """
+    An argument, a manifest line or the media behind a URL is wrong.
+
+    Raised before anything is paid; the message names the field.
+    """
+
+    retry_helps = False
+
+
+class JimengConfigurationError(JimengNotCreatedError):
+    """The connection, the endpoint or the account's set-up is wrong."""
+
+    retry_helps = False
+
+
+class JimengCredentialError(JimengConfigurationError):
+    """The vendor refuses the access key, the signature or the session token."""
+
+
+class JimengPermissionError(JimengConfigurationError):
+    """The key is known but may not call this action, or the product is not activated."""
+
+
+class JimengClockError(JimengConfigurationError):
+    """The vendor refuses the date of the signature: this machine's clock is off."""
+
+    retry_helps = True
+
+
+class JimengThrottledError(JimengNotCreatedError):
+    """The vendor's rate or concurrency limit refused the submit."""
+
+
+class JimengNoSlotError(JimengNotCreatedError):
+    """Every slot of the account stayed busy for as long as the caller was willing to wait."""
+
+
+class JimengSpendLimitError(JimengNotCreatedError):
+    """A budget, the account's daily limit, its circuit breaker or its pause switch stopped the submit."""
+
+
+class JimengNotSentError(JimengNotCreatedError):
+    """The request never left this machine: no address, no connection, no TLS, or an intent too old to send."""
+
+
+class JimengLedgerError(JimengNotCreatedError):
+    """
+    The ledger can't be read or written.
+
+    "I could not read" is never "it is not there": submits stop until it answers.
+    """
+
+
+class JimengUnknownSubmitError(JimengError):
+    """
+    A submit whose outcome nobody knows: the vendor may be running, and billing, a task whose id was lost.
+
+    It is never repeated by itself; see ``on_unknown_submit`` and ``ledger release|adopt``.
+    """
+
+    retry_helps = False
+
+
+class JimengTaskFailedError(JimengError):
+    """The vendor's final verdict on a task. A task that fails is not billed."""
+
+    retry_helps = False
+
+
+class JimengRetryableTaskError(JimengTaskFailedError):
+    """A verdict for which the vendor allows a new attempt, with no attempt left in this run."""
+
+
+class JimengTaskExpiredError(JimengError):
+    """The vendor no longer knows the task: it ran, may have been billed, and was not fetched within 12 hours."""
+
+    retry_helps = False
+
+
+class JimengWaitTimeoutError(JimengError):
+    """The user's deadline passed while the task was running; it stays in the ledger, and a later try re-attaches."""
+
+
+class JimengInputChangedError(JimengError):
+    """Other bytes are behind an input URL than those that were paid for."""
+
+    retry_helps = False
+
+
+class JimengLandingError(JimengError):
+    """The result could not be stored; the task itself is paid, safe and will be fetched again."""
+
+
+class JimengOutputExistsError(JimengLandingError):
+    """A file that this provider did not write stands where the result should go."""
+
+    retry_helps = False
+
+
+class JimengMissingOutputError(JimengLandingError):
+    """What was landed is gone from every place it was put, and the vendor no longer has it."""
+
+    retry_helps = False
+
+
+class JimengProtocolError(JimengError):
+    """An answer, an event or a record that this release does not understand; nothing is guessed."""

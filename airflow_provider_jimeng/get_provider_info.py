@@ -1,0 +1,15 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Provider metadata for Airflow's providers manager."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the metadata that Airflow reads from the ``apache_airflow_provider`` entry point."""
+    return {
+        "package-name": "airflow-provider-jimeng",
+        "name": "Volcengine Jimeng",
+        "description": "Volcengine Jimeng motion imitation (即梦AI 动作模仿).",
+    }
