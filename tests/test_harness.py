@@ -1,0 +1,57 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""The test run's own promises: a home of its own, no traffic to elsewhere, a database server."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.loopback import LoopbackGuard, OutsideTrafficError, is_this_machine
+
+
+def test_airflow_lives_in_a_throw_away_home(airflow_home):
+    from airflow.configuration import conf
+
+    assert os.environ["AIRFLOW_HOME"] == str(airflow_home)
+    assert conf.get("database", "sql_alchemy_conn").startswith(f"sqlite:///{airflow_home}")
+    assert conf.get("core", "dags_folder").startswith(str(airflow_home))
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.0.1", "::1", "localhost", "0.0.0.0", None, b"127.0.0.1"]
+)
+def test_loopback_is_this_machine(host):
+    assert is_this_machine(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["192.0.2.1", "10.0.0.1", "example.com", "2001:db8::1", "127.0.0.1.example.com"]
+)
+def test_anything_else_is_not(host):
+    assert not is_this_machine(host)
+
+
+def test_a_connection_to_elsewhere_is_refused_and_remembered(_loopback_guard: LoopbackGuard):
+    with socket.socket() as sock, pytest.raises(OutsideTrafficError, match=r"192\.0\.2\.1:80"):
+        sock.connect(("192.0.2.1", 80))
+    assert _loopback_guard.refused == ["192.0.2.1:80"]
+    _loopback_guard.refused.clear()
+
+
+def test_no_name_is_looked_up():
+    with pytest.raises(socket.gaierror):
+        socket.create_connection(("jimeng.example.com", 80))
+
+
+def test_a_fresh_database_is_empty(postgres_database):
+    assert postgres_database.startswith("postgresql+psycopg2://")
+    engine = create_engine(postgres_database)
+    try:
+        with engine.connect() as connection:
+            tables = "select count(*) from pg_tables where schemaname = 'public'"
+            assert connection.execute(text(tables)).scalar() == 0
+    finally:
+        engine.dispose()
