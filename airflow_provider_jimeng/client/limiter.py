@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+Calls a second, per process and account: threads and event loops draw on the same bucket.
+
+The vendor counts the calls of an account, so a limiter per client object would be one per task of a triggerer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from ..policy.rate import TokenBucket
+from .settings import AccountSettings
+
+SUBMIT = "submit"
+QUERY = "query"
+
+
+class RateLimiter:
+    """
+    A token bucket that threads and coroutines may share.
+
+    The lock is held for arithmetic only, so that taking it never blocks an event loop.
+
+    :param rate: calls a second.
+    :param clock: seconds that never go back.
+    """
+
+    def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bucket = TokenBucket(rate=rate, burst=max(1.0, rate))
+
+    def reserve(self) -> float:
+        """Take the next turn and return the seconds until it comes."""
+        with self._lock:
+            return self._bucket.reserve(self._clock())
+
+    def acquire(self, timeout: float | None = None) -> bool:
+        """Wait for the next turn on this thread; ``False``, at once, where it comes after ``timeout`` seconds."""
+        wait = self.reserve()
+        if timeout is not None and wait > timeout:
+            return False
+        if wait > 0:
+            threading.Event().wait(wait)
+        return True
+
+    async def acquire_async(self) -> None:
+        """Wait for the next turn without blocking the event loop."""
+        wait = self.reserve()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+
+class _Registry:
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._lock = threading.Lock()
+        self._limiters: dict[tuple[str, str, str, float], RateLimiter] = {}
+
+    def get(self, endpoint: str, account: str, kind: str, rate: float) -> RateLimiter:
+        with self._lock:
+            key = (endpoint, account, kind, rate)
+            return self._limiters.get(key) or self._limiters.setdefault(key, RateLimiter(rate))
+
+
+_registry = _Registry()
+os.register_at_fork(after_in_child=_registry.forget)
+
+
+def submit_limiter(settings: AccountSettings) -> RateLimiter:
+    """Return this process's limiter of an account's submits."""
+    return _registry.get(settings.endpoint.origin, settings.account, SUBMIT, settings.submit_qps)
+
+
+def query_limiter(settings: AccountSettings) -> RateLimiter:
+    """Return this process's limiter of an account's queries."""
+    return _registry.get(settings.endpoint.origin, settings.account, QUERY, settings.query_qps)
