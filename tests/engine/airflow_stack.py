@@ -38,7 +38,7 @@ FOREIGN = ("AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "COVERAGE",
 
 
 def settings(home: Path, database_url: str, dags_folder: Path, executor: str, port: int) -> dict[str, str]:
-    """Return the configuration of a stack as environment variables: quick to react, open to all on loopback."""
+    """Return the configuration of a stack as environment variables: quick, and open to all on loopback."""
     base_url = f"http://127.0.0.1:{port}"
     options: dict[str, dict[str, object]] = {
         "core": {
@@ -50,6 +50,8 @@ def settings(home: Path, database_url: str, dags_folder: Path, executor: str, po
             "execution_api_server_url": f"{base_url}/execution/",
             "fernet_key": "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
             "max_active_tasks_per_dag": 64,
+            # Airflow fails a healthy deferred task now and then; nobody wants to wait five minutes for its retry.
+            "default_task_retry_delay": 1,
             "min_serialized_dag_update_interval": 0,
         },
         "database": {"sql_alchemy_conn": database_url, "load_default_connections": False},
@@ -83,9 +85,9 @@ class AirflowStack:
     """
     The components of one Airflow installation.
 
-    :param home: ``AIRFLOW_HOME``: made if it isn't there; the components' logs are in ``components/`` below it.
-    :param database_url: of the metadata database, ``postgresql+psycopg2://``; migrated by :meth:`start` unless
-        told that it is.
+    :param home: ``AIRFLOW_HOME``: made if need be; the components' logs are in its ``components/``.
+    :param database_url: of the metadata database, ``postgresql+psycopg2://``; migrated by
+        :meth:`start` unless told that it is.
     :param dags_folder: where the DAG files are.
     :param executor: ``LocalExecutor``, or any other that needs no component beyond these.
     :param triggerers: how many triggerers; they are called ``triggerer``, ``triggerer-2`` and so on.

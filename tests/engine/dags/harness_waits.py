@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG, BaseOperator
@@ -15,7 +16,7 @@ class WaitInTheTriggerer(BaseOperator):
 
     template_fields = ("seconds",)
 
-    def __init__(self, *, seconds: object, **kwargs: object) -> None:
+    def __init__(self, *, seconds: object, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seconds = seconds
 
