@@ -1,0 +1,113 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+Requests, built once to the exact bytes that are signed and sent.
+
+Interface document, "Submit a task" and "Query a task"; vendor facts, section 4.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_jimeng.api.models import (
+    MOTION_IMITATION,
+    MOTION_IMITATION_2,
+    Credentials,
+    Endpoint,
+    SignedRequest,
+)
+from airflow_provider_jimeng.api.signing import sign_request
+from airflow_provider_jimeng.exceptions import JimengInputError
+
+__all__ = ["build_request", "encode_body", "query_body", "submit_body"]
+
+_JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
+
+
+def submit_body(req_key: str, image_url: str, video_url: str) -> dict[str, Any]:
+    """
+    Build the body that submits one motion imitation.
+
+    :param req_key: one of the two products; 2.0 takes a list of one image.
+    :param image_url: the character; the vendor must be able to fetch it until the task is done.
+    :param video_url: the template.
+    :raises JimengInputError: for another product, whose body this release does not know.
+    """
+    if req_key == MOTION_IMITATION:
+        return {"req_key": req_key, "image_url": image_url, "video_url": video_url}
+    if req_key == MOTION_IMITATION_2:
+        return {"req_key": req_key, "image_urls": [image_url], "video_url": video_url}
+    raise JimengInputError(
+        "req_key: this product takes a body of its own; give `body` in place of image_url and video_url. "
+        "Nothing was sent, nothing was paid."
+    )
+
+
+def query_body(req_key: str, task_id: str, req_json: str | Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """
+    Build the body that asks for a task.
+
+    :param req_key: that of the submit; another one finds no task.
+    :param task_id: from the submit's answer.
+    :param req_json: options of the result (``aigc_meta``); they change the file, so give the same at every query.
+    """
+    body: dict[str, Any] = {"req_key": req_key, "task_id": task_id}
+    if req_json is not None:
+        body["req_json"] = req_json if isinstance(req_json, str) else encode_body(req_json).decode()
+    return body
+
+
+def encode_body(body: Mapping[str, Any]) -> bytes:
+    """
+    Serialise a body: UTF-8, compact, equal bodies to equal bytes.
+
+    :raises JimengInputError: when it holds what JSON can't (NaN, bytes, a lone surrogate, itself).
+    """
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        return text.encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        # No chaining: the encoder's own words quote the value.
+        raise JimengInputError(
+            f"body: it cannot be written as JSON ({type(error).__name__}). Nothing was sent, nothing was paid."
+        ) from None
+
+
+def build_request(
+    *,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    action: str,
+    version: str,
+    body: bytes,
+    date: dt.datetime,
+) -> SignedRequest:
+    """
+    Build and sign one send.
+
+    :param endpoint: where to, and the signature's scope.
+    :param credentials: of the account that pays.
+    :param action: ``CVSync2AsyncSubmitTask`` and the like.
+    :param version: of the action.
+    :param body: from :func:`encode_body`.
+    :param date: aware; a fresh one for every send.
+    """
+    query = f"Action={quote(action, safe='')}&Version={quote(version, safe='')}"
+    url = f"{endpoint.origin.rstrip('/')}/?{query}"
+    headers = sign_request(
+        method="POST",
+        url=url,
+        headers={**_JSON_HEADERS, "Host": endpoint.host},
+        body=body,
+        access_key=credentials.access_key,
+        secret_key=credentials.secret_key,
+        session_token=credentials.session_token,
+        region=endpoint.region,
+        service=endpoint.service,
+        date=date,
+    )
+    return SignedRequest("POST", url, headers, body)

@@ -1,0 +1,279 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+Answers, parsed once and without ever raising.
+
+An answer that can't be understood may still stand for a task that was paid, so it is a value to decide on, not an
+exception to lose it in. Vendor facts, sections 3 and 5.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_jimeng.api.codes import RULES, code_named
+from airflow_provider_jimeng.api.models import Answer, Envelope
+
+__all__ = ["clean_text", "parse_answer", "readable_task_id", "status_of", "task_id_of", "video_url_of"]
+
+_MESSAGE_CHARS = 500
+_ID_CHARS = 200
+_URL_CHARS = 8192
+#: Longer digits than any id or code; turning them into an int costs quadratic time and is refused beyond 4300.
+_DIGITS = 200
+_RETRY_AFTER_SECONDS = 24 * 3600.0
+
+_URL_SECRET = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#@]*@)?([^\s?#]*)\?\S*")
+_USER_INFO = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#@]*@")
+_CUT_TASK_ID = re.compile(rb'"task_id"\s*:\s*"(\d{6,40})"')
+#: A field given twice with different values decides nothing.
+_DECISIVE = frozenset(
+    {"code", "data", "task_id", "status", "video_url", "ResponseMetadata", "Error", "Code", "CodeN"}
+)
+
+
+class _Ambiguous(ValueError):
+    pass
+
+
+def clean_text(value: object, limit: int = _MESSAGE_CHARS) -> str:
+    """
+    Make the vendor's words fit for logs and ledger rows.
+
+    Control characters and lone surrogates go (a database refuses them, and the row with them), and so do the query
+    string and user-info of any URL quoted in them, since those are secrets of whoever presigned it.
+
+    :param value: anything; what is not text or a number becomes an empty string.
+    :param limit: most characters to keep.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)[:limit]
+    if not isinstance(value, str):
+        return ""
+    text = value[: 4 * limit]
+    text = "".join(char if char.isprintable() else " " for char in text)
+    text = _USER_INFO.sub(r"\1", _URL_SECRET.sub(r"\1\2", text))
+    return " ".join(text.split())[:limit]
+
+
+def parse_answer(http_status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """
+    Understand an answer as far as it can be understood; never raises.
+
+    :param http_status: the HTTP status.
+    :param headers: the answer's headers, in any case.
+    :param body: the answer's bytes, decompressed; the client bounds their number.
+    """
+    named = {str(name).lower(): str(value) for name, value in headers.items()}
+    date = _server_date(named.get("date"))
+    retry_after = _retry_after(named.get("retry-after"), date)
+    header_id = clean_text(named.get("x-tt-logid") or named.get("x-request-id"), _ID_CHARS) or None
+    document, trouble = _load(body)
+    if document is None:
+        return Answer(
+            http_status,
+            Envelope.NONE,
+            message=trouble,
+            request_id=header_id,
+            retry_after=retry_after,
+            server_date=date,
+        )
+    data = document.get("data")
+    envelope, code, name, message, request_id = _envelope(document)
+    return Answer(
+        http_status,
+        envelope,
+        code,
+        name,
+        message,
+        request_id or header_id,
+        data if isinstance(data, dict) else None,
+        retry_after,
+        date,
+    )
+
+
+def _envelope(document: dict[str, Any]) -> tuple[Envelope, int | None, str, str, str | None]:
+    metadata = document.get("ResponseMetadata")
+    error = metadata.get("Error") if isinstance(metadata, dict) else None
+    if isinstance(metadata, dict) and isinstance(error, dict):
+        name = clean_text(error.get("Code"), _ID_CHARS)
+        request_id = clean_text(metadata.get("RequestId"), _ID_CHARS) or None
+        return (
+            Envelope.GATEWAY,
+            _gateway_code(error, name),
+            name,
+            clean_text(error.get("Message")),
+            request_id,
+        )
+    request_id = clean_text(document.get("request_id"), _ID_CHARS) or None
+    code = _integer(document.get("code"))
+    if code is None:
+        return Envelope.NONE, None, "", "JSON without the vendor's code", request_id
+    return Envelope.BUSINESS, code, "", clean_text(document.get("message")), request_id
+
+
+def _gateway_code(error: dict[str, Any], name: str) -> int | None:
+    """Find the most telling number: a business code in the word, a known ``CodeN``, the word's code, any number."""
+    number = _integer(error.get("CodeN"))
+    word = _integer(name)
+    if word in RULES:
+        return word
+    if number in RULES:
+        return number
+    return code_named(name) or number or word
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.isdigit():
+        return int(value)
+    return None
+
+
+def _load(body: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Read a JSON object, or say what the body is instead, without its bytes: they may hold anything."""
+    stripped = body.strip()
+    if not stripped:
+        return None, "an empty body"
+    try:
+        # A message in another encoding must not cost the task id beside it, so what can't be decoded is replaced.
+        document = json.loads(
+            stripped.decode("utf-8-sig", errors="replace"),
+            parse_int=_parse_int,
+            object_pairs_hook=_unambiguous,
+        )
+    except _Ambiguous:
+        return None, "JSON with a decisive field given twice"
+    except RecursionError:
+        return None, "JSON nested too deeply"
+    except ValueError:
+        return None, _not_json(stripped)
+    if not isinstance(document, dict):
+        return None, "JSON that is not an object"
+    return document, ""
+
+
+def _parse_int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _DIGITS else digits
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        for name, value in pairs:
+            if name in _DECISIVE and fields[name] != value:
+                raise _Ambiguous
+    return fields
+
+
+def _not_json(body: bytes) -> str:
+    if body[:1] == b"<":
+        return "an HTML page"
+    if body[:1] not in (b"{", b"["):
+        return "text that is not JSON"
+    # Not taken as the task's id, but a person who looks into an unknown submit wants to know it.
+    found = _CUT_TASK_ID.search(body[:65536])
+    hint = f"; it names task_id {found[1].decode()}" if found else ""
+    return f"JSON that is cut short or broken{hint}"
+
+
+def _server_date(value: str | None) -> dt.datetime | None:
+    if not value:
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date.astimezone(dt.UTC)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def _retry_after(value: str | None, now: dt.datetime | None) -> float | None:
+    """Read seconds, or a date relative to the vendor's own clock."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = _server_date(value)
+        if until is None or now is None:
+            return None
+        seconds = (until - now).total_seconds()
+    if not math.isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), _RETRY_AFTER_SECONDS)
+
+
+def readable_task_id(value: object) -> str | None:
+    """
+    Read a task id, or ``None`` where the value can't be trusted to be one.
+
+    A float has lost the last digits of a 19-digit id, so it is refused; an exact integer has not. Text must be
+    storable in any database.
+
+    :param value: what stands where a task id should.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if 0 < value < 10**_ID_CHARS else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if not text or len(text) > _ID_CHARS or not text.isprintable() or "\ufffd" in text:
+        return None
+    return text
+
+
+def task_id_of(answer: Answer) -> str | None:
+    """
+    Read the id of the task that a submit created.
+
+    :param answer: of a submit; a readable id counts whatever the code beside it.
+    """
+    return readable_task_id(answer.data.get("task_id")) if answer.data is not None else None
+
+
+def status_of(answer: Answer) -> str | None:
+    """
+    Read a task's status word, ``None`` where there is none.
+
+    :param answer: of a query.
+    """
+    value = answer.data.get("status") if answer.data is not None else None
+    return clean_text(value, _ID_CHARS) or None if isinstance(value, str) else None
+
+
+def video_url_of(answer: Answer) -> str | None:
+    """
+    Read the result's URL; products that make images give theirs in ``image_urls``, of which the first is taken.
+
+    :param answer: of a query; the URL lives one hour and its query string is a secret.
+    """
+    if answer.data is None:
+        return None
+    images = answer.data.get("image_urls")
+    candidates = [answer.data.get("video_url"), *(images[:1] if isinstance(images, list) else [])]
+    return next((url for url in map(_fetchable, candidates) if url is not None), None)
+
+
+def _fetchable(value: object) -> str | None:
+    if not isinstance(value, str) or len(value) > _URL_CHARS:
+        return None
+    url = value.strip()
+    if not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        parts.port  # noqa: B018 - a property that raises
+    except ValueError:
+        return None
+    return url if usable else None
