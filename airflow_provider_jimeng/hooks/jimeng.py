@@ -1,0 +1,274 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Motion imitation for ``@task`` functions and for the operators: submits through the ledger, and queries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_jimeng.api.build import encode_body
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.api.validation import check_body, check_req_key, check_task_id
+from airflow_provider_jimeng.client.settings import AccountSettings
+from airflow_provider_jimeng.client.sync import SyncClient
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengNoSlotError,
+    JimengNotSentError,
+    JimengUnknownSubmitError,
+)
+from airflow_provider_jimeng.hooks.ledger import open_ledger, volatile_query_params
+from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
+from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
+from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
+from airflow_provider_jimeng.lifecycle.submit import Ensured, InHand, Submitter
+from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
+from airflow_provider_jimeng.media.guard import NetworkGuard
+from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollState, decide_poll
+from airflow_provider_jimeng.policy.submit import SubmitKind, judge_submit
+
+log = logging.getLogger(__name__)
+
+#: Outside of Airflow there is no task instance whose tries belong together.
+_NOWHERE = Provenance(run_id=f"process-{uuid.uuid4().hex}")
+
+
+class JimengHook(VolcengineHook):
+    """
+    Submit and query tasks of the Visual API.
+
+    Submits go through the ledger, so a ``@task`` that is retried, cleared or run by two DAGs finds the task that was
+    paid for. The raw call exists as :meth:`unsafe_submit`.
+
+    :param volcengine_conn_id: the connection, see the connection page of the documentation.
+    """
+
+    hook_name = "Volcengine Jimeng"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger that the configuration names; submits stop where it can't be reached."""
+        return open_ledger()
+
+    @cached_property
+    def client(self) -> SyncClient:
+        """The client of this connection."""
+        return SyncClient(self.settings)
+
+    def want(
+        self, request: Request, *, provenance: Provenance | None = None, policies: Policies | None = None
+    ) -> Wanted:
+        """Check a request and give it its identity; see :func:`airflow_provider_jimeng.lifecycle.wanted.want`."""
+        return want(
+            request,
+            settings=self.settings,
+            provenance=provenance or current_provenance(),
+            policies=policies or Policies(),
+            volatile=volatile_query_params(),
+        )
+
+    @cached_property
+    def guard(self) -> NetworkGuard:
+        """What addresses inputs and results may be on."""
+        return NetworkGuard(self.settings.allowed_networks, allow_loopback=self.settings.loopback)
+
+    def look_at_inputs(self, wanted: Wanted) -> tuple[Wanted, TaskRecord | None]:
+        """
+        Note what is behind the input URLs, and return the row to be paid for again where that was chosen.
+
+        :raises JimengInputChangedError: other bytes are there than were paid for.
+        """
+        timeouts = (self.settings.connect_timeout, self.settings.read_timeout)
+        noted = with_validators(wanted, self.guard, timeouts)
+        return noted, superseded_by(noted, self.ledger)
+
+    def ensure(self, wanted: Wanted, *, supersede: TaskRecord | None = None) -> Ensured:
+        """Make one pass towards a task for the content; never sleeps for a slot."""
+        submitter = Submitter(self.ledger, self.client, self.settings, refresh=self._refreshed)
+        return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
+
+    def _refreshed(self) -> AccountSettings | None:
+        """Read the connection again: a secrets backend may have rotated temporary credentials."""
+        return type(self)(self.volcengine_conn_id).settings
+
+    def submit_task(
+        self, req_key: str, body: Mapping[str, Any], *, force_new: str | None = None, slot_timeout: float = 300.0
+    ) -> str:
+        """
+        Return the id of a task for this content, submitting it only if nobody has yet.
+
+        :param req_key: the product.
+        :param body: the request without ``req_key``.
+        :param force_new: a reason to pay for the same content again; each reason is paid once.
+        :param slot_timeout: seconds to wait for a free slot. Use the operators, which wait without a worker,
+            where that may be long.
+        :raises JimengNoSlotError: no slot came free; nothing was paid.
+        :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
+        """
+        request = Request(req_key=req_key, body=body, force_new=force_new)
+        return self._submit(request, slot_timeout)
+
+    def submit_motion_imitation(
+        self,
+        image_url: str,
+        video_url: str,
+        *,
+        req_key: str = MOTION_IMITATION,
+        variant: int = 0,
+        force_new: str | None = None,
+        slot_timeout: float = 300.0,
+    ) -> str:
+        """Return the id of a motion imitation task for this image and template video; see :meth:`submit_task`."""
+        request = Request(image_url, video_url, req_key, None, variant, force_new)
+        return self._submit(request, slot_timeout)
+
+    def _submit(self, request: Request, slot_timeout: float) -> str:
+        wanted, supersede = self.look_at_inputs(self.want(request))
+        in_hand = wait_on_worker(lambda: self.ensure(wanted, supersede=supersede), timeout=slot_timeout, key=wanted.key)
+        if in_hand.record.task_id is None:
+            raise JimengUnknownSubmitError("The ledger has no task id for this content", content_key=wanted.key)
+        return in_hand.record.task_id
+
+    def unsafe_submit(self, req_key: str, body: Mapping[str, Any]) -> str:
+        """
+        Send one submit past the ledger: **every call is paid**, and a lost id can't be found again.
+
+        For experiments. Everything else is :meth:`submit_task`.
+        """
+        whole = {**check_body(body, "body"), "req_key": check_req_key(req_key, "req_key")}
+        outcome = judge_submit(self.client.submit(encode_body(whole), on_late=lambda _: None))
+        if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
+            return outcome.task_id
+        facts: dict[str, Any] = {
+            "code": outcome.code,
+            "request_id": outcome.request_id,
+            "http_status": outcome.http_status,
+        }
+        if outcome.kind is SubmitKind.UNKNOWN:
+            raise JimengUnknownSubmitError(
+                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be billed; there is "
+                "no ledger row of it",
+                **facts,
+            )
+        kind: type[JimengError] = outcome.error or JimengNotSentError
+        raise kind(f"The submit was refused, nothing was paid: {outcome.message}", **facts)
+
+    def get_result(self, task_id: str, req_key: str = MOTION_IMITATION) -> dict[str, Any]:
+        """
+        Ask once about a task; free.
+
+        :return: ``task_id``, ``status`` (``running``, ``done``, ``failed``, ``expired``), ``code``, ``message``,
+            ``request_id`` and, once it is done, ``video_url``: valid for one hour, ask again for a fresh one.
+        """
+        watched = Watched(check_task_id(task_id, "task_id"), check_req_key(req_key, "req_key"))
+        _, decision = harvest(self.client, watched, now=time.time())
+        return _as_result(watched.task_id, decision)
+
+    async def aget_result(self, task_id: str, req_key: str = MOTION_IMITATION) -> dict[str, Any]:
+        """Ask once about a task from a coroutine; see :meth:`get_result`."""
+        from airflow_provider_jimeng.client.aio import AsyncClient
+
+        client = AsyncClient(await self.aget_settings())
+        check_task_id(task_id, "task_id")
+        observation = await client.query(task_id, check_req_key(req_key, "req_key"))
+        _, decision = decide_poll(PollState(), observation, now=time.time(), submitted_at=None, deadline=None)
+        return _as_result(task_id, decision)
+
+
+_STATUS = {
+    PollKind.SUCCEEDED: "done",
+    PollKind.FAILED: "failed",
+    PollKind.EXPIRED: "expired",
+}
+
+
+def _as_result(task_id: str, decision: PollDecision) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "status": _STATUS.get(decision.kind, "running"),
+        "code": decision.code,
+        "message": decision.message,
+        "request_id": decision.request_id,
+        "video_url": decision.video_url,
+    }
+
+
+def wait_on_worker(
+    attempt: Callable[[], Ensured],
+    *,
+    timeout: float,
+    key: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> InHand:
+    """
+    Repeat a pass until a task is in hand, on this worker.
+
+    :param timeout: seconds.
+    :raises JimengNoSlotError: no slot came free in time; nothing was paid.
+    """
+    until = clock() + timeout
+    told: str | None = None
+    while True:
+        outcome = attempt()
+        if isinstance(outcome, InHand):
+            return outcome
+        if outcome.reason != told:
+            log.info("Waiting (%s); nothing is submitted and nothing is paid meanwhile.", outcome.reason)
+            told = outcome.reason
+        left = until - clock()
+        if left <= 0:
+            raise JimengNoSlotError(
+                f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {outcome.in_use} of "
+                f"{outcome.limit} slots in use). Nothing was paid; a retry keeps its place in the queue",
+                content_key=key,
+            )
+        # Short enough to take a slot soon after it is free: the look-up is one query of the ledger.
+        sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, 2.0))))
+
+
+def provenance_of(context: Mapping[str, Any]) -> Provenance:
+    """Return who is asking: the task instance of an Airflow context."""
+    ti = context["ti"]
+    return Provenance(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+    )
+
+
+def current_provenance() -> Provenance:
+    """Return who is asking from within a ``@task``; nobody in particular outside of one."""
+    from airflow.providers.common.compat.sdk import get_current_context
+
+    try:
+        return provenance_of(get_current_context())
+    except RuntimeError:
+        return _NOWHERE
+
+
+def waiter_of(provenance: Provenance) -> str:
+    """Return the name under which a task instance holds its place in the queue, over all its tries."""
+    return provenance.attempt_scope
+
+
+def iso(epoch: float | None) -> str | None:
+    """Return an ISO 8601 UTC time of epoch seconds."""
+    return None if epoch is None else dt.datetime.fromtimestamp(epoch, dt.UTC).isoformat()
+
+
+def epoch_of(value: str | float | None) -> float | None:
+    """Return epoch seconds of an ISO 8601 time, or of a number as it is."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    parsed = dt.datetime.fromisoformat(value)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)).timestamp()

@@ -1,0 +1,97 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Landing with a connection: where the vendor's URL comes from, and what is told to Airflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
+from airflow_provider_jimeng.hooks.jimeng import JimengHook
+from airflow_provider_jimeng.hooks.storage import resolve_target
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
+from airflow_provider_jimeng.lifecycle.land import Landed, Lander
+from airflow_provider_jimeng.media.download import Downloaded, download
+from airflow_provider_jimeng.policy.poll import PollKind
+
+#: A query that meets trouble is asked again; the whole is one of several downloads of a retried task.
+_ASKS = 3
+
+
+def lander(hook: JimengHook, *, overwrite: bool, check_sha256: bool = False) -> Lander:
+    """Return what lands results for this connection's ledger."""
+    return Lander(hook.ledger, resolve_target, overwrite=overwrite, check_sha256=check_sha256)
+
+
+def fetch_from_vendor(hook: JimengHook, watched: Watched, into: Path, *, first_url: str | None = None) -> Downloaded:
+    """
+    Ask the vendor for the result's URL and download it.
+
+    Every call asks again, because URLs live an hour; nothing is submitted, whatever happens.
+
+    :param first_url: a URL that was obtained a moment ago.
+    :raises JimengMissingOutputError: the vendor no longer has the result.
+    :raises JimengLandingError: the result could not be fetched now.
+    """
+    settings = hook.settings
+    return download(
+        first_url or _fresh_url(hook, watched),
+        into,
+        guard=hook.guard,
+        timeout=(settings.connect_timeout, settings.read_timeout),
+        verify=settings.verify,
+        proxies=settings.proxies,
+    )
+
+
+def _fresh_url(hook: JimengHook, watched: Watched) -> str:
+    state, decision = None, None
+    for ask in range(_ASKS):
+        state, decision = harvest(hook.client, watched, now=time.time(), state=state)
+        if decision.kind is PollKind.SUCCEEDED and decision.video_url:
+            return decision.video_url
+        if decision.kind in (PollKind.EXPIRED, PollKind.FAILED):
+            raise JimengMissingOutputError(
+                f"The vendor no longer gives out this result ({decision.message or decision.kind.value}); it was paid "
+                'for and is not stored. on_missing_output="resubmit" or force_new pays for it again',
+                code=decision.code,
+                request_id=decision.request_id,
+                task_id=watched.task_id,
+            )
+        if ask + 1 < _ASKS:
+            time.sleep(decision.retry_after or 1.0)
+    what = decision.note or decision.message if decision is not None else ""
+    raise JimengLandingError(
+        f"The vendor gave no URL for the result now ({what or 'no answer'}). The task is paid and known: a retry asks again",
+        task_id=watched.task_id,
+    )
+
+
+def watched_of(record: TaskRecord) -> Watched:
+    """Return what to ask the vendor about for a row."""
+    return Watched(record.task_id or "", record.scope.req_key, record.submitted_at)
+
+
+def landed_dict(landed: Landed) -> dict[str, Any]:
+    """Return what goes to XCom and asset events."""
+    return {
+        "uri": landed.uri,
+        "bytes": landed.bytes,
+        "sha256": landed.sha256,
+        "content_type": landed.content_type,
+    }
+
+
+def announce(context: Mapping[str, Any], outlets: Any, extra: Mapping[str, Any]) -> None:
+    """Attach what was landed to the asset events of a task's outlets."""
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    for outlet in outlets or ():
+        if hasattr(outlet, "uri"):
+            events[outlet].extra = {**dict(extra)}
+
+

@@ -1,0 +1,44 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Places for results, with credentials from Airflow connections."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_jimeng.api.validation import check_output
+from airflow_provider_jimeng.exceptions import JimengInputError
+from airflow_provider_jimeng.media.target import Target
+
+
+def resolve_target(output: Any, field: str = "output") -> Target:
+    """
+    Return the place that an ``output`` argument names.
+
+    :param output: an absolute path, or any fsspec URL; ``s3://my_conn@bucket/key`` takes its credentials from
+        the Airflow connection ``my_conn``.
+    :raises JimengInputError: the form is wrong, or no installed filesystem serves it; nothing was paid.
+    """
+    uri = check_output(output, field)
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file", "local"):
+        return _local(parts.path if parts.scheme else uri)
+    try:
+        path = ObjectStoragePath(uri)
+        return Target(path.fs, path.path, uri)
+    except Exception as error:
+        raise JimengInputError(
+            f"{field}: {uri} can't be used ({type(error).__name__}: {str(error)[:200]}). The filesystem's package (s3fs, "
+            "gcsfs, ...) and the Airflow provider that serves it must be installed, and a connection id before "
+            "the @ must exist. Nothing was paid"
+        ) from error
+
+
+def _local(path: str) -> Target:
+    from fsspec.implementations.local import LocalFileSystem
+
+    normal = os.path.normpath(path)
+    return Target(LocalFileSystem(auto_mkdir=True), normal, normal)

@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""The worker's side of waiting for a task: confirm, record, answer. Shared by the sensor and the operators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.hooks.jimeng import JimengHook
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import Watched, failure_of, harvest, record_verdict
+from airflow_provider_jimeng.policy.poll import (
+    PollDecision,
+    PollKind,
+    PollSettings,
+    PollState,
+    next_poll_delay,
+)
+
+_FINAL = frozenset({PollKind.SUCCEEDED, PollKind.FAILED, PollKind.EXPIRED, PollKind.DEADLINE})
+
+
+@dataclass(slots=True)
+class Watcher:
+    """
+    Waits for one task on the worker, or confirms there what a trigger saw.
+
+    :param record: the ledger's row, ``None`` for a task that the ledger does not know.
+    """
+
+    hook: JimengHook
+    watched: Watched
+    record: TaskRecord | None
+    expected: float | None = None
+    state: PollState | None = None
+
+    def ask(self) -> PollDecision:
+        """Query once; a verdict is in the ledger before it is returned."""
+        self.state, decision = harvest(self.hook.client, self.watched, now=time.time(), state=self.state)
+        if self.record is not None and decision.kind in _FINAL and decision.kind is not PollKind.DEADLINE:
+            self.record = record_verdict(self.hook.ledger, self.record, decision)
+        return decision
+
+    def confirm(self, told: Mapping[str, Any] | None) -> PollDecision:
+        """
+        Query once where a trigger saw the end of a task; its own count of strange answers is carried on.
+
+        The worker's own answer decides: an event may be stale, and the result's URL is never part of one.
+        """
+        if told is not None and isinstance(told.get("poll"), Mapping):
+            self.state = PollState.from_dict(told["poll"])
+        return self.ask()
+
+    def wait(self, *, poke_interval: float | None, sleep: Callable[[float], None] = time.sleep) -> PollDecision:
+        """Query until the task is over or the deadline has passed."""
+        began = time.time()
+        while True:
+            age = time.time() - (self.watched.submitted_at or began)
+            delay = self.delay(age, poke_interval)
+            if self.watched.deadline is not None:
+                delay = max(0.05, min(delay, self.watched.deadline - time.time()))
+            sleep(delay)
+            decision = self.ask()
+            if decision.kind in _FINAL:
+                return decision
+            if decision.retry_after:
+                sleep(decision.retry_after)
+
+    def delay(self, age: float, poke_interval: float | None) -> float:
+        """Return the seconds until the next query."""
+        return next_poll_delay(
+            age=age,
+            expected=self.expected,
+            poke_interval=poke_interval,
+            settings=PollSettings(),
+            jitter=time.time() % 1.0,
+        )
+
+    def finish(self, decision: PollDecision) -> PollDecision:
+        """
+        Return a success, raise anything else.
+
+        :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
+        """
+        if decision.kind is PollKind.SUCCEEDED:
+            return decision
+        raise failure_of(
+            decision,
+            task_id=self.watched.task_id,
+            content_key=self.record.content_key if self.record is not None else None,
+        )
+
+
+def row_of(hook: JimengHook, task_id: str, req_key: str) -> TaskRecord | None:
+    """
+    Return the ledger's row of a task; ``None`` if the ledger knows of none.
+
+    :raises JimengLedgerError: the ledger can't be read, which is not the same; a retry re-attaches.
+    """
+    return hook.ledger.by_task_id(task_id, hook.settings.scope(req_key))
+
+
+def still_fetchable(record: TaskRecord, now: float) -> bool:
+    """Return whether the vendor still has a finished task's result."""
+    finished = record.state in (TaskState.SUCCEEDED, TaskState.LANDED)
+    return finished and now - (record.submitted_at or 0.0) < TASK_LIFETIME_SECONDS

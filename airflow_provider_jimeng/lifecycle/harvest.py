@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""From a vendor's answer about a task to what the ledger and the user are told."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from airflow_provider_jimeng.client.sync import SyncClient
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengProtocolError,
+    JimengRetryableTaskError,
+    JimengTaskExpiredError,
+    JimengTaskFailedError,
+    JimengWaitTimeoutError,
+)
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.policy.poll import (
+    PollDecision,
+    PollKind,
+    PollSettings,
+    PollState,
+    decide_poll,
+)
+
+log = logging.getLogger(__name__)
+
+_FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED, TaskState.FAILED, TaskState.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """
+    A task to ask the vendor about; it may be unknown to the ledger.
+
+    :param submitted_at: epoch seconds; ``None`` where only a task id is known, which leaves out grace and horizon.
+    :param deadline: the user's, epoch seconds.
+    """
+
+    task_id: str
+    req_key: str
+    submitted_at: float | None = None
+    deadline: float | None = None
+
+
+def harvest(
+    client: SyncClient,
+    watched: Watched,
+    *,
+    now: float,
+    state: PollState | None = None,
+    settings: PollSettings | None = None,
+) -> tuple[PollState, PollDecision]:
+    """Ask the vendor once about a task and decide what the answer means. Free."""
+    observation = client.query(watched.task_id, watched.req_key)
+    return decide_poll(
+        state or PollState(),
+        observation,
+        now=now,
+        submitted_at=watched.submitted_at,
+        deadline=watched.deadline,
+        settings=settings or PollSettings(),
+    )
+
+
+def record_verdict(ledger: Ledger, record: TaskRecord, decision: PollDecision) -> TaskRecord:
+    """
+    Write a final decision into the ledger, which frees the task's slot; anything else changes nothing.
+
+    Idempotent: two watchers of one task, or a watcher that runs again, write the same row.
+    """
+    if record.state in _FINISHED:
+        return record
+    if decision.kind is PollKind.SUCCEEDED:
+        elapsed = None if record.submitted_at is None else max(0.0, ledger.now() - record.submitted_at)
+        return ledger.record_succeeded(
+            record, request_id=decision.request_id, code=decision.code, elapsed=elapsed
+        )
+    if decision.kind is PollKind.FAILED:
+        return ledger.record_failed(
+            record,
+            code=decision.code,
+            message=decision.message,
+            request_id=decision.request_id,
+            new_attempt=decision.new_attempt,
+        )
+    if decision.kind is PollKind.EXPIRED:
+        return ledger.record_expired(record, code=decision.code, message=decision.message)
+    return record
+
+
+def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None) -> JimengError:
+    """Return the error that a final decision other than success stands for."""
+    facts = {
+        "code": decision.code,
+        "request_id": decision.request_id,
+        "task_id": task_id,
+        "content_key": content_key,
+    }
+    if decision.kind is PollKind.FAILED and decision.new_attempt:
+        return JimengRetryableTaskError(
+            f"The vendor's verdict on this task: {decision.message or 'failed'}. A failed task is not billed, and "
+            "the vendor allows a new attempt: clear the submit task, or use an operator that sees the verdict",
+            **facts,  # type: ignore[arg-type]
+        )
+    if decision.kind is PollKind.FAILED:
+        return JimengTaskFailedError(
+            f"The vendor's verdict on this task: {decision.message or 'failed'}. A failed task is not billed; the "
+            "verdict is final: change the input, or give force_new a reason",
+            **facts,  # type: ignore[arg-type]
+        )
+    if decision.kind is PollKind.EXPIRED:
+        return JimengTaskExpiredError(
+            f"The vendor no longer knows this task ({decision.message or 'expired'}): it may have been billed once. "
+            'Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it again',
+            **facts,  # type: ignore[arg-type]
+        )
+    if decision.kind is PollKind.DEADLINE:
+        return JimengWaitTimeoutError(
+            "The task was still running when the wait's timeout passed. It goes on at the vendor, costs what it "
+            "would have cost, and stays in the ledger: a retry or a clear re-attaches and submits nothing",
+            **facts,  # type: ignore[arg-type]
+        )
+    return JimengProtocolError(
+        f"{decision.kind} is not a final decision",
+        **facts,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,193 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+Landing: a paid result's bytes to the place the user wants, without ever overwriting the only copy of another.
+
+A landing failure is not a task failure (``design.md``, invariant 7): whatever happens here, the task stays paid,
+known and fetchable, and nothing is submitted again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_jimeng.exceptions import (
+    JimengLandingError,
+    JimengMissingOutputError,
+    JimengOutputExistsError,
+)
+from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.media.download import Downloaded
+from airflow_provider_jimeng.media.target import Target
+
+log = logging.getLogger(__name__)
+
+_DOWNLOADS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Where a result is, and what is there. ``fresh`` is whether bytes were put there by this call."""
+
+    uri: str
+    bytes: int
+    sha256: str | None
+    content_type: str | None
+    fresh: bool
+
+
+#: Downloads the result to a local file; called again for a fresh URL when a download fails.
+Fetch = Callable[[Path], Downloaded]
+#: Turns a landing's URI into a place that can be read.
+Resolve = Callable[[str], Target]
+
+
+@dataclass(slots=True)
+class Lander:
+    """
+    Lands results.
+
+    :param overwrite: whether a file that this provider did not write may be replaced.
+    :param check_sha256: read a landed file and compare its digest before reusing it; size and etag otherwise.
+    """
+
+    ledger: Ledger
+    resolve: Resolve
+    overwrite: bool = False
+    check_sha256: bool = False
+
+    def intact(self, landing: LandingRecord, place: Target) -> bool:
+        """
+        Return whether a landed file is still what was landed; a file that is gone is not.
+
+        :raises JimengLandingError: it could not be read, which is not the same.
+        """
+        stat = place.stat()
+        if stat is None or stat.size != landing.size:
+            return False
+        if landing.etag and stat.etag and landing.etag != stat.etag:
+            return False
+        return not (self.check_sha256 and landing.sha256) or place.sha256() == landing.sha256
+
+    def find(self, key: str, target: Target) -> Landed | None:
+        """Return the content's landing at the wanted place, if it is intact."""
+        for landing in self.ledger.landings(key):
+            if landing.uri == target.uri and self.intact(landing, target):
+                return _as_landed(landing)
+        return None
+
+    def find_elsewhere(self, key: str, target: Target) -> LandingRecord | None:
+        """Return an intact landing of the content at any other place; unreadable places are passed over."""
+        for landing in self.ledger.landings(key):
+            if landing.uri == target.uri:
+                continue
+            try:
+                if self.intact(landing, self.resolve(landing.uri)):
+                    return landing
+            except JimengLandingError as error:
+                log.warning("An earlier landing can't be looked at: %s", error)
+        return None
+
+    def check_free(self, key: str, target: Target) -> None:
+        """
+        Refuse, before anything is paid, a place where a foreign file stands.
+
+        :raises JimengOutputExistsError: a file is there that this provider did not write.
+        """
+        target.check_writable()
+        if self.overwrite or target.stat() is None:
+            return
+        if self.ledger.landing_at(target.uri) is None and self.ledger.latest(key) is None:
+            raise JimengOutputExistsError(
+                f"output: a file that this provider did not write stands at {target.uri}; choose another place, remove "
+                "it, or set overwrite=True. Nothing was paid",
+                content_key=key,
+            )
+
+    def land(self, record: TaskRecord, target: Target, fetch: Fetch) -> Landed:
+        """
+        Bring a finished task's result to a place.
+
+        Kept as it is where it is already there; copied from another landing where there is one; else downloaded.
+
+        :param fetch: downloads the result to a local file.
+        :raises JimengOutputExistsError: a foreign file stands there; the bytes were kept beside it.
+        :raises JimengLandingError: not stored yet; the task is not lost.
+        """
+        if (there := self.find(record.content_key, target)) is not None:
+            return there
+        with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
+            local = Path(folder) / "result"
+            source = self._obtain(record, target, local, fetch)
+            place = self._make_room(record, target, source)
+            stat = place.publish(source.path)
+            self.ledger.record_landing(
+                record,
+                uri=place.uri,
+                size=stat.size,
+                etag=stat.etag,
+                sha256=source.sha256,
+                content_type=source.content_type,
+            )
+            if place is not target:
+                raise JimengOutputExistsError(
+                    f"A file that this provider did not write stands at {target.uri}, so the result was kept at "
+                    f"{place.uri}. Remove the file or set overwrite=True and clear this task: the result is copied, not "
+                    "paid for again",
+                    task_id=record.task_id,
+                    content_key=record.content_key,
+                )
+            return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+
+    def _obtain(self, record: TaskRecord, target: Target, local: Path, fetch: Fetch) -> Downloaded:
+        elsewhere = self.find_elsewhere(record.content_key, target)
+        if elsewhere is not None:
+            log.info("The content is already at %s; it is copied from there.", elsewhere.uri)
+            self.resolve(elsewhere.uri).fetch(local)
+            return Downloaded(
+                local,
+                elsewhere.size,
+                elsewhere.sha256 or _digest(local),
+                elsewhere.content_type or "video/mp4",
+            )
+        for left in reversed(range(_DOWNLOADS)):
+            try:
+                return fetch(local)
+            except JimengMissingOutputError:
+                raise
+            except JimengLandingError as error:
+                if not left:
+                    raise
+                log.warning("%s Asking for a fresh URL.", error)
+        raise JimengLandingError("no download was tried", content_key=record.content_key)
+
+    def _make_room(self, record: TaskRecord, target: Target, source: Downloaded) -> Target:
+        """Return where the bytes may go: the wanted place, or one beside it where a foreign file stands there."""
+        if target.stat() is None:
+            return target
+        occupant = self.ledger.landing_at(target.uri)
+        if occupant is not None and occupant.content_key != record.content_key:
+            safe = target.beside(f"{occupant.content_key}-{occupant.attempt}.mp4")
+            if self.intact(occupant, target):
+                target.move_to(safe)
+                self.ledger.move_landing(target.uri, safe.uri)
+                log.info("%s held another content's result; that is now at %s.", target.uri, safe.uri)
+                return target
+        # A kill between publishing and recording leaves our own bytes with no record of them.
+        if self.overwrite or target.sha256() == source.sha256:
+            return target
+        return target.beside(f"{record.content_key}-{record.attempt}.mp4")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _as_landed(landing: LandingRecord) -> Landed:
+    return Landed(landing.uri, landing.size, landing.sha256, landing.content_type, fresh=False)

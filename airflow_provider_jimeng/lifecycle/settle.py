@@ -1,0 +1,57 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Free the slots of tasks that are over, but that nobody has told the ledger about."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from airflow_provider_jimeng.client.sync import SyncClient
+from airflow_provider_jimeng.exceptions import JimengLedgerError
+from airflow_provider_jimeng.ledger.records import DEFAULT_EXPECTED_SECONDS, TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, record_verdict
+
+log = logging.getLogger(__name__)
+
+#: A claim is in a hurry; whatever is left is settled by the next one.
+_AT_MOST = 8
+
+
+def expectation(record: TaskRecord) -> float | None:
+    """Return how long a task is expected to take, ``None`` where its row only carries the general default."""
+    return None if record.expected_seconds == DEFAULT_EXPECTED_SECONDS else record.expected_seconds
+
+
+def worth_asking(record: TaskRecord, now: float) -> bool:
+    """Return whether a slot holder is old enough that it may be over."""
+    if record.state is not TaskState.SUBMITTED or record.task_id is None or record.submitted_at is None:
+        return False
+    age = now - record.submitted_at
+    expected = expectation(record)
+    return age >= (3.0 if expected is None else 0.7 * expected)
+
+
+def settle_holders(ledger: Ledger, client: SyncClient, holders: Iterable[TaskRecord]) -> int:
+    """
+    Ask the vendor about slot holders and record those that are over; return how many slots that freed.
+
+    A failed or deleted DAG leaves its task behind as *submitted*; without this it would hold an account's only
+    slot for twelve hours. A query is free, and a result recorded here is still fetched by its own watcher.
+    """
+    freed = 0
+    now = ledger.now()
+    due = sorted((h for h in holders if worth_asking(h, now)), key=lambda h: h.submitted_at or 0.0)
+    for holder in due[:_AT_MOST]:
+        watched = Watched(holder.task_id or "", holder.scope.req_key, holder.submitted_at)
+        _, decision = harvest(client, watched, now=now)
+        try:
+            after = record_verdict(ledger, holder, decision)
+        except JimengLedgerError as error:
+            log.warning("Task %s: its end could not be recorded: %s", holder.task_id, error)
+            continue
+        if after.state is not holder.state:
+            log.info("Task %s is over (%s); its slot is free.", holder.task_id, after.state)
+            freed += 1
+    return freed

@@ -1,0 +1,89 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Whether the bytes behind a content's URLs are still those that were paid for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from airflow_provider_jimeng.exceptions import JimengInputChangedError
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, Wanted
+from airflow_provider_jimeng.media.guard import NetworkGuard
+from airflow_provider_jimeng.media.inputs import Validators, read_validators
+
+log = logging.getLogger(__name__)
+
+_FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
+_PAID = _FINISHED | {TaskState.SUBMITTED}
+
+
+def with_validators(wanted: Wanted, guard: NetworkGuard, timeout: tuple[float, float]) -> Wanted:
+    """
+    Note etag, last-modified and size of the inputs, where their servers tell them.
+
+    Costs a request for one byte per input. An input that can't be read from here is not an error: the vendor fetches
+    it, not this machine.
+    """
+    read: dict[str, Validators] = {}
+    for field, url in wanted.sources.items():
+        validators = read_validators(url, guard, timeout)
+        if validators is not None:
+            read[field] = validators
+    if not read:
+        return wanted
+    text = json.dumps({field: asdict(known) for field, known in read.items()}, sort_keys=True)
+    return replace(wanted, validators=text)
+
+
+def differing(paid: str | None, seen: str | None) -> list[str]:
+    """Return the inputs whose bytes are certainly others than those that were paid for."""
+    before, after = _load(paid), _load(seen)
+    return sorted(field for field in before.keys() & after.keys() if _differs(before[field], after[field]))
+
+
+def _load(text: str | None) -> Mapping[str, Mapping[str, object]]:
+    return json.loads(text) if text else {}
+
+
+def _differs(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    for name in ("etag", "size", "last_modified"):
+        known, seen = before.get(name), after.get(name)
+        if known is not None and seen is not None:
+            # The strongest mark that both answers carry decides: copies of a file differ in their date alone.
+            if known != seen:
+                return True
+            if name == "etag":
+                return False
+    return False
+
+
+def superseded_by(wanted: Wanted, ledger: Ledger) -> TaskRecord | None:
+    """
+    Return the row to be paid for again because its inputs changed, if the user chose that.
+
+    :raises JimengInputChangedError: they changed, and the user chose (or left it) to fail.
+    """
+    record = ledger.latest(wanted.key)
+    if record is None or record.state not in _PAID:
+        return None
+    changed = differing(record.validators, wanted.validators)
+    if not changed:
+        return None
+    if wanted.policies.on_input_changed == FAIL:
+        raise JimengInputChangedError(
+            f"Other bytes are behind {' and '.join(changed)} than those that task {record.task_id} was paid for. Nothing "
+            'was submitted. on_input_changed="reuse" keeps the earlier result, "resubmit" pays for a new one; a new URL '
+            "for new bytes avoids the question",
+            task_id=record.task_id,
+            content_key=wanted.key,
+        )
+    if wanted.policies.on_input_changed == RESUBMIT and record.state in _FINISHED:
+        log.warning("Other bytes are behind %s: the content is submitted again.", " and ".join(changed))
+        return record
+    log.info("Other bytes are behind %s; task %s is kept.", " and ".join(changed), record.task_id)
+    return None

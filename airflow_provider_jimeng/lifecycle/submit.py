@@ -1,0 +1,362 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+The money-safe submit: one content, at most one paid task.
+
+``ensure`` makes one pass and never sleeps for long: it returns the task in hand, or what to wait for.
+Whoever calls it (operator, hook, bulk run) decides how to wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from airflow_provider_jimeng.api.build import encode_body
+from airflow_provider_jimeng.api.models import Observation
+from airflow_provider_jimeng.client.settings import AccountSettings
+from airflow_provider_jimeng.client.sync import SyncClient
+from airflow_provider_jimeng.exceptions import (
+    JimengClockError,
+    JimengCredentialError,
+    JimengError,
+    JimengLedgerError,
+    JimengNotSentError,
+    JimengProtocolError,
+    JimengSpendLimitError,
+    JimengUnknownSubmitError,
+)
+from airflow_provider_jimeng.ledger.records import (
+    DEFAULT_EXPECTED_SECONDS,
+    Claimed,
+    ClaimRequest,
+    Found,
+    MustWait,
+    Refused,
+    TaskRecord,
+)
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.clock import through_suspension
+from airflow_provider_jimeng.lifecycle.decide import Step, decide
+from airflow_provider_jimeng.lifecycle.settle import settle_holders
+from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
+from airflow_provider_jimeng.policy.backoff import backoff_delay
+from airflow_provider_jimeng.policy.submit import Reaction, SubmitKind, SubmitOutcome, judge_submit
+
+log = logging.getLogger(__name__)
+
+#: Each turn answers a lost race; more in a row than this is a bug, not bad luck.
+_TURNS = 8
+#: Signing again (clock) and refreshing credentials are new sends; one of them is enough.
+_SENDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """A task of the vendor's exists for the content. ``reused`` is whether it did before this call."""
+
+    record: TaskRecord
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """
+    Nothing can be submitted now, and nothing was.
+
+    :param reason: ``slots``, ``queue``, ``cooldown``, ``in_flight`` or ``quarantine``.
+    :param ticket_id: the caller's place in the queue, where there is one.
+    :param retry_after: seconds until asking again makes sense; ``None``: when the ticket's turn comes.
+    """
+
+    reason: str
+    ticket_id: int | None = None
+    retry_after: float | None = None
+    limit: int | None = None
+    in_use: int | None = None
+
+
+Ensured = InHand | Waiting
+
+
+@dataclass(slots=True)
+class Submitter:
+    """
+    Brings one content to *a task exists for it*, through the ledger.
+
+    :param refresh: returns fresh settings where the credentials are temporary, ``None`` where they are not.
+    """
+
+    ledger: Ledger
+    client: SyncClient
+    settings: AccountSettings
+    refresh: Callable[[], AccountSettings | None] = lambda: None
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = through_suspension
+    jitter: Callable[[], float] = random.random
+    budget: int | None = None
+    owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def ensure(self, wanted: Wanted, *, waiter: str, supersede: TaskRecord | None = None) -> Ensured:
+        """
+        Adopt the content's task, or claim a slot and submit it.
+
+        :param waiter: who holds the ticket: the same over all tries of a task instance, so that a retry keeps
+            its place in the queue.
+        :param supersede: a finished row that the user chose to pay for again.
+        :raises JimengUnknownSubmitError: the outcome of this or an earlier submit is not known.
+        :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
+        """
+        settled = False
+        for _ in range(_TURNS):
+            record = self.ledger.latest(wanted.key)
+            if supersede is None or record is None or record.id != supersede.id:
+                decision = decide(
+                    record,
+                    policies=wanted.policies,
+                    attempts=self.ledger.attempts_in(wanted.key, wanted.provenance.attempt_scope),
+                    now=self.ledger.now(),
+                )
+                if decision.step is Step.FAIL and decision.error is not None:
+                    self.ledger.drop_ticket(wanted.scope, waiter)
+                    raise decision.error
+                if decision.step is Step.TAKE and record is not None:
+                    self.ledger.drop_ticket(wanted.scope, waiter)
+                    return InHand(record, reused=True)
+                if decision.step is Step.WAIT:
+                    return self._wait_for_outcome(record, decision.wait)
+                if decision.step is Step.RELEASE and record is not None:
+                    self._release_unknown(record)
+                    continue
+            request = self._claim_request(wanted, waiter, record, supersede)
+            started = self.clock()
+            claim = self.ledger.claim(request)
+            if isinstance(claim, Claimed):
+                return self._send(claim.record, wanted, started)
+            if isinstance(claim, Found):
+                continue
+            if isinstance(claim, Refused):
+                self.ledger.drop_ticket(wanted.scope, waiter)
+                raise JimengSpendLimitError(
+                    f"Not submitted, nothing was paid: {claim.message}", content_key=wanted.key
+                )
+            if not settled and self._settle(claim):
+                settled = True
+                continue
+            return Waiting(
+                claim.reason, claim.ticket_id, claim.retry_after_seconds, limit=claim.limit, in_use=claim.in_use
+            )
+        raise JimengLedgerError(
+            f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing was "
+            "submitted and nothing was paid by this try",
+            content_key=wanted.key,
+        )
+
+    def _wait_for_outcome(self, record: TaskRecord | None, wait: float) -> Waiting:
+        in_flight = record is not None and record.state is TaskState.INTENT
+        return Waiting("in_flight" if in_flight else "quarantine", retry_after=wait)
+
+    def _release_unknown(self, record: TaskRecord) -> None:
+        log.warning(
+            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it and "
+            "submits again. If the vendor did accept it, this content is paid twice.",
+            record.content_key,
+            RESUBMIT,
+        )
+        self.ledger.release(
+            record.id,
+            reason="on_unknown_submit=resubmit",
+            by=record.attempt_scope,
+            min_age_seconds=record.resubmit_age_seconds,
+        )
+
+    def _claim_request(
+        self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: TaskRecord | None
+    ) -> ClaimRequest:
+        return ClaimRequest(
+            content_key=wanted.key,
+            scope=wanted.scope,
+            inputs=wanted.inputs,
+            variant=wanted.variant,
+            force_new=wanted.force_new,
+            provenance=wanted.provenance,
+            owner=self.owner,
+            waiter=waiter,
+            configured_limit=self.settings.limit_for(wanted.scope.req_key),
+            send_deadline=self.settings.submit_deadline,
+            expected_seconds=self.ledger.typical_seconds(wanted.scope) or DEFAULT_EXPECTED_SECONDS,
+            max_attempts=wanted.policies.max_attempts,
+            daily_submit_limit=self.settings.daily_submit_limit,
+            budget=self.budget,
+            expected_latest=None if record is None else record.id,
+            supersede=supersede is not None and record is not None and record.id == supersede.id,
+            validators=wanted.validators,
+        )
+
+    def _settle(self, claim: MustWait) -> bool:
+        return claim.reason == "slots" and settle_holders(self.ledger, self.client, claim.holders) > 0
+
+    def _send(self, record: TaskRecord, wanted: Wanted, started: float) -> Ensured:
+        body = encode_body(wanted.body)
+        for send in range(_SENDS):
+            record = self._begin(record, started if send == 0 else self.clock())
+            outcome = judge_submit(self._submit_once(record, body))
+            if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
+                return InHand(self.keep_id(record, outcome.task_id, outcome.request_id), reused=False)
+            if outcome.kind is SubmitKind.UNKNOWN:
+                return self._unknown(record, outcome, wanted)
+            if send + 1 < _SENDS and self._may_send_again(outcome):
+                continue
+            return self._not_created(record, outcome, wanted)
+        raise JimengProtocolError("a send ended without an outcome", content_key=wanted.key)
+
+    def _begin(self, record: TaskRecord, started: float) -> TaskRecord:
+        """Take the right to send, or give the intent up while it is certain that nothing was sent."""
+        try:
+            begun = self.ledger.begin_send(record)
+        except JimengLedgerError as error:
+            self._abandon(record, "the intent was no longer this owner's when it came to sending")
+            raise JimengNotSentError(
+                f"Nothing was sent and nothing was paid: {error.message}", content_key=record.content_key
+            ) from error
+        age = self.clock() - started
+        if age >= record.send_deadline:
+            self._abandon(begun, "the owner woke up after its deadline and sent nothing")
+            raise JimengNotSentError(
+                f"This process stood still for {age:.0f} s before sending, longer than submit_deadline "
+                f"({record.send_deadline:.0f} s): nothing was sent and nothing was paid",
+                content_key=record.content_key,
+            )
+        return begun
+
+    def _abandon(self, record: TaskRecord, reason: str) -> None:
+        """Say in the ledger that nothing was sent, whatever others have made of the intent meanwhile."""
+        try:
+            current = self.ledger.get(record.id)
+            if current is not None and current.owner == record.owner:
+                if current.state is TaskState.INTENT:
+                    self.ledger.record_rejected(current, code=None, message=reason, request_id=None)
+                elif current.state is TaskState.UNKNOWN and current.send_count <= record.send_count:
+                    self.ledger.release(current.id, reason=reason, by=record.attempt_scope)
+        except JimengLedgerError as error:
+            log.warning(
+                "Content %s: %s, and the ledger could not be told (%s).", record.content_key, reason, error
+            )
+
+    def _submit_once(self, record: TaskRecord, body: bytes) -> Observation:
+        def keep_late(observation: Observation) -> None:
+            late = judge_submit(observation)
+            if late.kind is SubmitKind.CREATED and late.task_id is not None:
+                self.keep_id(record, late.task_id, late.request_id)
+
+        try:
+            return self.client.submit(body, on_late=keep_late)
+        except BaseException as error:
+            # Airflow's timeouts and a user's interrupt arrive here as exceptions while the bytes may be out.
+            self._note_unknown(record, f"the send was interrupted ({type(error).__name__})", None, None)
+            raise
+
+    def keep_id(self, record: TaskRecord, task_id: str, request_id: str | None) -> TaskRecord:
+        """
+        Record an obtained task id; it is never refused and never dropped.
+
+        It is logged before it is committed, and the commit is repeated until the ledger answers: from the moment
+        the vendor gave the id, forgetting it is the only way to lose money.
+        """
+        log.info(
+            "The vendor accepted content %s as task %s (request %s).", record.content_key, task_id, request_id
+        )
+        attempt = 0
+        while True:
+            try:
+                return self.ledger.record_created(record, task_id, request_id)
+            except JimengLedgerError as error:
+                delay = backoff_delay(attempt, base=0.5, cap=30.0, jitter=self.jitter())
+                log.error(
+                    "Task %s is paid for but not in the ledger yet (%s); trying to record it again in %.1f s. If this "
+                    "process dies first: `ledger adopt %s %s`.",
+                    task_id,
+                    error.message,
+                    delay,
+                    record.content_key,
+                    task_id,
+                )
+                self.sleep(delay)
+                attempt += 1
+
+    def _may_send_again(self, outcome: SubmitOutcome) -> bool:
+        if outcome.reaction is Reaction.SIGN_AGAIN:
+            return True
+        if outcome.reaction is Reaction.REFRESH:
+            fresh = self.refresh()
+            if fresh is not None and fresh.credentials != self.settings.credentials:
+                self.settings = fresh
+                self.client = SyncClient(fresh)
+                return True
+        return False
+
+    def _note_unknown(self, record: TaskRecord, message: str, code: int | None, request_id: str | None) -> None:
+        try:
+            self.ledger.record_unknown(record, message=message, code=code, request_id=request_id)
+        except JimengLedgerError as error:
+            # The row stays an intent, which the next claim makes an unknown once its deadline has passed.
+            log.error(
+                "The outcome of the submit of content %s is not known (%s), and the ledger could not be told: %s",
+                record.content_key,
+                message,
+                error,
+            )
+
+    def _unknown(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> Waiting:
+        self._note_unknown(record, outcome.message, outcome.code, outcome.request_id)
+        if wanted.policies.on_unknown_submit == RESUBMIT:
+            return Waiting("quarantine", retry_after=record.resubmit_age_seconds)
+        error = decide_unknown(record, outcome)
+        raise error
+
+    def _not_created(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> Waiting:
+        self.ledger.record_rejected(
+            record, code=outcome.code, message=outcome.message, request_id=outcome.request_id
+        )
+        if outcome.throttled is not None:
+            wait = self.ledger.note_refused(
+                wanted.scope,
+                kind=outcome.throttled,
+                in_use=None,
+                retry_after=outcome.retry_after,
+                jitter=self.jitter(),
+            )
+            return Waiting("cooldown", retry_after=wait)
+        raise _refusal(outcome, wanted.key)
+
+
+def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownSubmitError:
+    """Return the error that tells of a submit whose outcome is not known."""
+    return JimengUnknownSubmitError(
+        f"Nobody knows whether the vendor accepted this submit ({outcome.message or 'no answer came'}). It may be "
+        "running and may be billed once; it is not sent again by itself. See `ledger list --state unknown`: adopt "
+        "the task id if the vendor has one, or release the record to submit again",
+        code=outcome.code,
+        request_id=outcome.request_id,
+        content_key=record.content_key,
+        http_status=outcome.http_status,
+    )
+
+
+def _refusal(outcome: SubmitOutcome, key: str) -> JimengError:
+    kind = outcome.error or JimengNotSentError
+    remedy = {
+        JimengClockError: "; set this machine's clock",
+        JimengCredentialError: "; check the connection's keys",
+    }.get(kind, "")
+    return kind(
+        f"The submit was refused, no task was created and nothing was paid: {outcome.message}{remedy}",
+        code=outcome.code,
+        request_id=outcome.request_id,
+        http_status=outcome.http_status,
+        content_key=key,
+    )

@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What a caller asks for, before anything is known about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_jimeng.api.build import submit_body
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.api.validation import (
+    check_body,
+    check_media_url,
+    check_req_key,
+    check_variant,
+)
+from airflow_provider_jimeng.client.settings import AccountSettings
+from airflow_provider_jimeng.exceptions import JimengInputError
+from airflow_provider_jimeng.ledger.keys import canonical_inputs, content_key
+from airflow_provider_jimeng.ledger.records import Provenance, Scope
+
+FAIL = "fail"
+RESUBMIT = "resubmit"
+REUSE = "reuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """
+    What the user chose for the cases in which money could be spent twice, or not at all.
+
+    Every default is the one that spends nothing.
+
+    :param on_unknown_submit: ``fail`` or ``resubmit`` a submit whose outcome nobody knows.
+    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more.
+    :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL.
+    :param max_attempts: submits of one content by one task instance (dag run, task, map index),
+        counting those whose verdict allowed a new attempt.
+    """
+
+    on_unknown_submit: str = FAIL
+    on_missing_output: str = FAIL
+    on_input_changed: str = FAIL
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    One content, ready to be looked up, and to be submitted if nobody has yet.
+
+    :param key: identity by content (``design.md``, invariant 3): never a dag, a run or a date.
+    :param body: what is sent; kept out of ``repr`` because presigned inputs are secrets.
+    :param sources: the input URLs by field, to notice that other bytes are behind them; secret as ``body``.
+    :param validators: what the inputs' servers say of their bytes, as JSON text.
+    """
+
+    key: str
+    scope: Scope
+    inputs: str
+    variant: int
+    force_new: str | None
+    body: Mapping[str, Any] = field(repr=False)
+    sources: Mapping[str, str] = field(repr=False)
+    provenance: Provenance
+    policies: Policies = Policies()
+    validators: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The arguments of a submit as a DAG author gives them, not yet checked."""
+
+    image_url: Any = field(default=None, repr=False)
+    video_url: Any = field(default=None, repr=False)
+    req_key: Any = MOTION_IMITATION
+    body: Any = field(default=None, repr=False)
+    variant: Any = 0
+    force_new: Any = None
+
+
+def want(
+    request: Request,
+    *,
+    settings: AccountSettings,
+    provenance: Provenance,
+    policies: Policies,
+    volatile: Collection[str] = (),
+) -> Wanted:
+    """
+    Check a request and give it its identity.
+
+    :param volatile: names of query parameters that don't belong to an input's identity, beyond the known
+        presigning ones (``[jimeng] volatile_query_params``).
+    :raises JimengInputError: naming the field; nothing was paid.
+    """
+    req_key = check_req_key(request.req_key, "req_key")
+    variant = check_variant(request.variant, "variant")
+    force_new = request.force_new
+    if force_new is not None and (not isinstance(force_new, str) or not force_new.strip()):
+        raise JimengInputError(
+            "force_new must be a reason (a non-empty string) or None: the reason is what keeps a retry "
+            "of the same task from paying again. Nothing was paid."
+        )
+    if request.body is not None:
+        if request.image_url is not None or request.video_url is not None:
+            raise JimengInputError(
+                "body goes without image_url and video_url: give either the whole body or the two URLs. "
+                "Nothing was paid."
+            )
+        body = {**check_body(request.body, "body"), "req_key": req_key}
+        sources: dict[str, str] = {}
+    else:
+        image_url = check_media_url(request.image_url, "image_url")
+        video_url = check_media_url(request.video_url, "video_url")
+        body = submit_body(req_key, image_url, video_url)
+        sources = {"image_url": image_url, "video_url": video_url}
+    identity = sources or {name: value for name, value in body.items() if name != "req_key"}
+    canonical = canonical_inputs(identity, volatile)
+    scope = settings.scope(req_key)
+    return Wanted(
+        key=content_key(
+            account=scope.account,
+            endpoint=scope.endpoint,
+            req_key=req_key,
+            inputs=canonical,
+            variant=variant,
+            force_new=force_new,
+        ),
+        scope=scope,
+        inputs=json.dumps(canonical, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
+        variant=variant,
+        force_new=force_new,
+        body=body,
+        sources=sources,
+        provenance=provenance,
+        policies=policies,
+    )

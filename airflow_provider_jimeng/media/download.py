@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""A result's bytes, from the vendor's URL to a local file that is known to be whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+
+from airflow_provider_jimeng.exceptions import JimengLandingError
+from airflow_provider_jimeng.ledger.keys import redact_url
+from airflow_provider_jimeng.media.guard import NetworkGuard
+from airflow_provider_jimeng.media.mp4 import flaw_of
+
+#: Far above any clip; what it stops is a URL that never ends.
+MAX_BYTES = 4 * 1024**3
+_CHUNK = 1024 * 1024
+_REDIRECTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A file on the local disk. ``sha256`` in hexadecimal."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    content_type: str
+
+
+def download(
+    url: str,
+    into: Path,
+    *,
+    guard: NetworkGuard,
+    timeout: tuple[float, float],
+    verify: bool | str = True,
+    proxies: Mapping[str, str] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Downloaded:
+    """
+    Stream a result to a local file and check that it arrived whole.
+
+    Length and ``Content-MD5`` are checked where the store sends them, an MP4's structure always: a short or garbled
+    file would otherwise be landed as paid for and be found out when the vendor has deleted the original.
+
+    :param url: the vendor's result URL; only its part without the query appears in errors.
+    :param timeout: connect and read timeouts, in seconds.
+    :raises JimengLandingError: the task is not lost; ask for a fresh URL and download again.
+    """
+    try:
+        with _open(url, guard=guard, timeout=timeout, verify=verify, proxies=proxies) as response:
+            return _store(response, url, into, max_bytes)
+    except (requests.RequestException, OSError) as error:
+        raise _failed(url, type(error).__name__) from error
+
+
+def _open(
+    url: str,
+    *,
+    guard: NetworkGuard,
+    timeout: tuple[float, float],
+    verify: bool | str,
+    proxies: Mapping[str, str] | None,
+) -> requests.Response:
+    for _ in range(_REDIRECTS + 1):
+        guard.check(url)
+        # Unencoded bytes: their length is what Content-Length says, and no small answer unfolds into a huge one.
+        response = requests.get(
+            url,
+            stream=True,
+            timeout=timeout,
+            verify=verify,
+            proxies=dict(proxies) if proxies else None,
+            allow_redirects=False,
+            headers={"Accept-Encoding": "identity"},
+        )
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = urljoin(url, response.headers["location"])
+    raise _failed(url, f"more than {_REDIRECTS} redirects")
+
+
+def _store(response: requests.Response, url: str, into: Path, max_bytes: int) -> Downloaded:
+    if response.status_code != 200:
+        raise _failed(url, f"HTTP {response.status_code}", http_status=response.status_code)
+    digest, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with into.open("wb") as file:
+        for chunk in response.iter_content(_CHUNK):
+            size += len(chunk)
+            if size > max_bytes:
+                raise _failed(url, f"more than {max_bytes} bytes")
+            digest.update(chunk)
+            md5.update(chunk)
+            file.write(chunk)
+    _check_whole(response, url, into, size, md5.digest())
+    return Downloaded(into, size, digest.hexdigest(), _content_type(response))
+
+
+def _check_whole(response: requests.Response, url: str, path: Path, size: int, md5: bytes) -> None:
+    announced = response.headers.get("Content-Length")
+    if announced is not None and announced.isdigit() and int(announced) != size:
+        raise _failed(url, f"{size} of {announced} bytes arrived")
+    if size == 0:
+        raise _failed(url, "it is empty")
+    expected = response.headers.get("Content-MD5")
+    if expected is not None and expected != base64.b64encode(md5).decode():
+        raise _failed(url, "its bytes do not match Content-MD5")
+    if _content_type(response) == "video/mp4" and (flaw := flaw_of(path)) is not None:
+        raise _failed(url, f"it is not a whole MP4: {flaw}")
+
+
+def _content_type(response: requests.Response) -> str:
+    declared = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    # Object stores serve what was uploaded without a type as a bare stream; the vendor's product is an MP4.
+    return "video/mp4" if declared in ("", "application/octet-stream", "binary/octet-stream") else declared
+
+
+def _failed(url: str, what: str, http_status: int | None = None) -> JimengLandingError:
+    return JimengLandingError(
+        f"The result at {redact_url(url)} could not be downloaded whole: {what}. The task is paid, safe and known; "
+        "it is asked for a fresh URL, never submitted again",
+        http_status=http_status,
+    )

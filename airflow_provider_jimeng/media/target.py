@@ -1,0 +1,184 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""A place for a result on any fsspec filesystem, and the few things done to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
+
+#: Beside the wanted names, results that had to make way, or that found their name taken, are kept here.
+SAFE_FOLDER = ".jimeng"
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Size in bytes, and the store's own mark of the content where it has one."""
+
+    size: int
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    A file on a filesystem.
+
+    :param fs: an fsspec filesystem, with credentials; never printed.
+    :param path: the path within ``fs``.
+    :param uri: how people and the ledger name it.
+    """
+
+    fs: Any
+    path: str
+    uri: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the file is on this machine's disk."""
+        protocol = self.fs.protocol
+        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+    def beside(self, name: str) -> Target:
+        """Return a file in the safe folder next to this one."""
+        return Target(
+            self.fs,
+            posixpath.join(posixpath.dirname(self.path), SAFE_FOLDER, name),
+            f"{self.uri.rpartition('/')[0]}/{SAFE_FOLDER}/{name}",
+        )
+
+    def stat(self) -> Stat | None:
+        """
+        Return size and etag, ``None`` if the file is not there.
+
+        :raises JimengLandingError: it could not be read, which is never the same as not being there.
+        """
+        try:
+            self.fs.invalidate_cache()
+            info = self.fs.info(self.path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._trouble("could not be looked at", error) from error
+        etag = info.get("ETag") or info.get("etag")
+        return Stat(int(info.get("size") or 0), str(etag).strip('"') if etag else None)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file, read in pieces."""
+        digest = hashlib.sha256()
+        try:
+            with self.fs.open(self.path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+        except Exception as error:
+            raise self._trouble("could not be read", error) from error
+        return digest.hexdigest()
+
+    def fetch(self, into: Path) -> None:
+        """Copy the file to the local disk."""
+        try:
+            self.fs.get_file(self.path, str(into))
+        except Exception as error:
+            raise self._trouble("could not be read", error) from error
+
+    def publish(self, source: Path) -> Stat:
+        """
+        Put a local file here, all of it or nothing.
+
+        On a disk a reader never sees half a file (temporary name, flush, rename); an object store shows an object
+        only once it is complete.
+        """
+        try:
+            if self.is_local:
+                self._publish_local(source)
+            else:
+                self.fs.put_file(str(source), self.path)
+        except Exception as error:
+            raise self._trouble("could not be written", error) from error
+        stat = self.stat()
+        if stat is None or stat.size != source.stat().st_size:
+            raise self._trouble("is not what was written", None)
+        return stat
+
+    def _publish_local(self, source: Path) -> None:
+        parent = os.path.dirname(self.path)
+        os.makedirs(parent, exist_ok=True)
+        temporary = os.path.join(parent, f".{os.path.basename(self.path)}.{uuid.uuid4().hex}.part")
+        try:
+            with open(source, "rb") as reader, open(temporary, "wb") as writer:
+                while chunk := reader.read(_CHUNK):
+                    writer.write(chunk)
+                writer.flush()
+                os.fsync(writer.fileno())
+            os.replace(temporary, self.path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def move_to(self, other: Target) -> None:
+        """Give the file another name on the same filesystem."""
+        try:
+            if self.is_local:
+                os.makedirs(os.path.dirname(other.path), exist_ok=True)
+                os.replace(self.path, other.path)
+            else:
+                self.fs.mv(self.path, other.path)
+        except Exception as error:
+            raise self._trouble("could not be moved out of the way", error) from error
+
+    def check_writable(self) -> None:
+        """
+        Refuse a place that can't take a file, before anything is paid.
+
+        :raises JimengInputError: the folder can't be made or written, or the bucket does not exist.
+        """
+        try:
+            if self.is_local:
+                self._check_local()
+            else:
+                self._check_bucket()
+        except JimengInputError:
+            raise
+        except Exception as error:
+            raise JimengInputError(
+                f"output: {self.uri} can't be written ({type(error).__name__}: {_first_line(error)}). Nothing was "
+                "paid"
+            ) from error
+
+    def _check_local(self) -> None:
+        if os.path.isdir(self.path):
+            raise JimengInputError(
+                f"output: {self.uri} is a folder; it must name the file. Nothing was paid"
+            )
+        parent = os.path.dirname(self.path)
+        os.makedirs(parent, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+
+    def _check_bucket(self) -> None:
+        if self.path.endswith("/"):
+            raise JimengInputError(f"output: {self.uri} must name the file. Nothing was paid")
+        bucket = self.path.lstrip("/").partition("/")[0]
+        if self.fs.protocol != "memory" and bucket and not self.fs.exists(bucket):
+            raise JimengInputError(
+                f"output: the bucket {bucket!r} of {self.uri} does not exist. Nothing was paid"
+            )
+
+    def _trouble(self, what: str, error: Exception | None) -> JimengLandingError:
+        reason = f" ({type(error).__name__}: {_first_line(error)})" if error is not None else ""
+        return JimengLandingError(
+            f"{self.uri} {what}{reason}. The task is not lost: the result is stored by a retry, within 12 hours of "
+            "its submit, and nothing is submitted again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]

@@ -1,0 +1,237 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What every operator of this provider does the same way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.api.validation import check_choice
+from airflow_provider_jimeng.exceptions import (
+    JimengInputError,
+    JimengNoSlotError,
+    JimengProtocolError,
+)
+from airflow_provider_jimeng.hooks.defaults import (
+    DEFAULT_RETRIES,
+    DEFAULT_RETRY_DELAY,
+    mask_queries,
+    seconds_of,
+)
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.lifecycle.submit import InHand, Waiting
+from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
+from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, TURN
+from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
+
+
+class JimengOperator(BaseOperator):
+    """
+    Base of the operators: connection, retries that are there by default, masked arguments, links.
+
+    :param volcengine_conn_id: the connection.
+    """
+
+    operator_extra_links = (JimengResultLink(),)
+    ui_color = "#e8f0ff"
+
+    def __init__(
+        self,
+        *,
+        volcengine_conn_id: str = JimengHook.default_conn_name,
+        retries: int | None = DEFAULT_RETRIES,
+        retry_delay: dt.timedelta | float = DEFAULT_RETRY_DELAY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.volcengine_conn_id = volcengine_conn_id
+        self.link_target: str | None = None
+
+    @cached_property
+    def hook(self) -> JimengHook:
+        """The hook of this task's connection."""
+        return JimengHook(self.volcengine_conn_id)
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render, and hide the query strings of what was rendered before Airflow stores it."""
+        super().render_template_fields(context, jinja_env)
+        for field in self.template_fields:
+            mask_queries(getattr(self, field, None))
+
+    def _point_at_task(self, task_id: str | None) -> None:
+        settings = self.hook.settings
+        self.link_target = task_page(settings.endpoint.origin, task_id, loopback=settings.loopback)
+
+    def _point_at_object(self, uri: str) -> None:
+        self.link_target = object_page(uri)
+
+
+class SubmittingOperator(JimengOperator):
+    """
+    Base of the operators that may submit.
+
+    :param image_url: URL of the image that the vendor can fetch (templated).
+    :param video_url: URL of the template video that the vendor can fetch (templated).
+    :param req_key: the product.
+    :param body: the whole request of another product, instead of the two URLs (templated).
+    :param variant: a number that makes the same inputs another content, for people who want several results.
+    :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the latter
+        may pay twice.
+    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more.
+    :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL.
+    :param max_attempts: submits of the content by this task instance; only verdicts that the vendor marks
+        retryable, none of which is billed, lead to a second one.
+    :param force_new: a reason to pay for the same content again; each reason is paid once, however often the task
+        is retried.
+    :param slot_timeout: seconds to wait for a free slot of the account.
+    :param deferrable: wait for a slot in the triggerer, not on the worker.
+    """
+
+    template_fields: Sequence[str] = ("image_url", "video_url", "req_key", "body", "force_new", "volcengine_conn_id")
+    template_ext: Sequence[str] = ()
+
+    def __init__(
+        self,
+        *,
+        image_url: Any = None,
+        video_url: Any = None,
+        req_key: Any = MOTION_IMITATION,
+        body: Mapping[str, Any] | None = None,
+        variant: int = 0,
+        on_unknown_submit: str = FAIL,
+        on_missing_output: str = FAIL,
+        on_input_changed: str = FAIL,
+        max_attempts: int = 3,
+        force_new: str | None = None,
+        slot_timeout: float | dt.timedelta = DEFAULT_SLOT_TIMEOUT_SECONDS,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.image_url = image_url
+        self.video_url = video_url
+        self.req_key = req_key
+        self.body = body
+        self.variant = variant
+        self.on_unknown_submit = on_unknown_submit
+        self.on_missing_output = on_missing_output
+        self.on_input_changed = on_input_changed
+        self.max_attempts = max_attempts
+        self.force_new = force_new
+        self.slot_timeout = slot_timeout
+        self.deferrable = deferrable
+
+    def _policies(self) -> Policies:
+        attempts = self.max_attempts
+        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+            raise JimengInputError(
+                f"max_attempts must be a whole number from 1, not {attempts!r}. Nothing was paid"
+            )
+        return Policies(
+            on_unknown_submit=check_choice(self.on_unknown_submit, "on_unknown_submit", (FAIL, RESUBMIT)),
+            on_missing_output=check_choice(self.on_missing_output, "on_missing_output", (FAIL, RESUBMIT)),
+            on_input_changed=check_choice(self.on_input_changed, "on_input_changed", (FAIL, REUSE, RESUBMIT)),
+            max_attempts=attempts,
+        )
+
+    def _wanted(self, context: Context) -> Wanted:
+        seconds_of(self.slot_timeout, "slot_timeout")
+        request = Request(
+            self.image_url, self.video_url, self.req_key, self.body, self.variant, self.force_new
+        )
+        return self.hook.want(request, provenance=provenance_of(context), policies=self._policies())
+
+    def _in_hand(
+        self, wanted: Wanted, event: Mapping[str, Any] | None, supersede: TaskRecord | None = None
+    ) -> InHand:
+        """Return the content's task; defers, or waits here, while no slot is free."""
+        wanted, changed = self.hook.look_at_inputs(wanted)
+        supersede = supersede or changed
+        if not self.deferrable:
+            return wait_on_worker(
+                lambda: self.hook.ensure(wanted, supersede=supersede),
+                timeout=seconds_of(self.slot_timeout, "slot_timeout"),
+                key=wanted.key,
+            )
+        outcome = self.hook.ensure(wanted, supersede=supersede)
+        if isinstance(outcome, InHand):
+            return outcome
+        self._defer_for_slot(wanted, outcome, event)
+        raise JimengProtocolError("a deferral returned", content_key=wanted.key)
+
+    def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
+        turned_away = event is not None and event.get("status") == TURN
+        deadline = (event or {}).get("deadline") if turned_away else None
+        deadline = deadline or iso(time.time() + seconds_of(self.slot_timeout, "slot_timeout"))
+        self.log.info(
+            "No submit now (%s; %s of %s slots in use): waiting in the triggerer, nothing is paid meanwhile.",
+            waiting.reason,
+            waiting.in_use,
+            waiting.limit,
+        )
+        self._point_at_task(None)
+        self.defer(
+            trigger=JimengSlotTrigger(
+                account=wanted.scope.account,
+                endpoint=wanted.scope.endpoint,
+                req_key=wanted.scope.req_key,
+                content_key=wanted.key,
+                ticket_id=waiting.ticket_id,
+                volcengine_conn_id=self.volcengine_conn_id,
+                not_before=None if waiting.retry_after is None else iso(time.time() + waiting.retry_after),
+                deadline=deadline,
+            ),
+            method_name="execute_complete",
+        )
+
+
+def reference_dict(in_hand: InHand, conn_id: str, expected_seconds: float | None) -> dict[str, Any]:
+    """Return the task reference that goes to XCom: no URL, no secret."""
+    record = in_hand.record
+    return {
+        "task_id": record.task_id,
+        "req_key": record.scope.req_key,
+        "content_key": record.content_key,
+        "submitted_at": iso(record.submitted_at),
+        "reused": in_hand.reused,
+        "attempt": record.attempt,
+        "expected_seconds": expected_seconds,
+        "volcengine_conn_id": conn_id,
+    }
+
+
+def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) -> Mapping[str, Any]:
+    """
+    Return a trigger's event, if it is one that this release knows.
+
+    :raises JimengProtocolError: it is not; an event that isn't understood never counts as a success.
+    """
+    if isinstance(event, Mapping) and event.get("status") in allowed:
+        return event
+    raise JimengProtocolError(
+        "The trigger ended with an event that this release does not know; nothing was submitted because of it, and a "
+        "retry re-attaches to the task"
+    )
+
+
+def no_slot(event: Mapping[str, Any], key: str) -> JimengNoSlotError:
+    """Return the error for a wait for a slot that went past its deadline."""
+    return JimengNoSlotError(
+        f"No slot of the account came free until {event.get('deadline')}. Nothing was paid; a retry keeps its place in "
+        "the queue",
+        content_key=key,
+    )

@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Bring a finished task's result to where the user wants it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengOutputExistsError,
+    JimengProtocolError,
+)
+from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.storage import resolve_target
+from airflow_provider_jimeng.hooks.watching import Watcher, row_of
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import Watched
+from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.media.target import Target
+from airflow_provider_jimeng.operators.base import JimengOperator
+from airflow_provider_jimeng.policy.poll import PollKind
+from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class JimengLandResultOperator(JimengOperator):
+    """
+    Land a result: stored once, verified, never over somebody else's file.
+
+    What is there already is kept; what the ledger knows at another place is copied from there; else the vendor is asked
+    for a fresh URL, which it gives for twelve hours after the submit. Nothing is ever submitted.
+
+    Returns ``uri``, ``bytes``, ``sha256``, ``content_type``, and emits the asset events of its outlets with them.
+
+    :param task: a task reference, or a sensor's result (templated).
+    :param output: where to: an absolute path or any fsspec URL, naming the file (templated).
+    :param overwrite: whether a file that this provider did not write may be replaced.
+    """
+
+    template_fields: Sequence[str] = ("task", "output", "volcengine_conn_id")
+    template_ext: Sequence[str] = ()
+
+    def __init__(self, *, task: Any, output: Any, overwrite: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.task = task
+        self.output = output
+        self.overwrite = overwrite
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Land the result."""
+        try:
+            reference = reference_of(self.task)
+            target = resolve_target(self.output)
+            target.check_writable()
+            record = row_of(self.hook, reference.task_id, reference.req_key)
+            if record is None:
+                landed = self._land_without_row(reference, target)
+            else:
+                landed = self._land(record, target)
+        except JimengError as error:
+            raise for_airflow(error) from error
+        self._point_at_object(landed.uri)
+        self.log.info("%s %s (%s bytes).", "Landed" if landed.fresh else "Already at", landed.uri, landed.bytes)
+        result = landed_dict(landed)
+        announce(context, self.outlets, {**result, "task_id": reference.task_id})
+        return result
+
+    def _land(self, record: TaskRecord, target: Target) -> Landed:
+        if record.state is TaskState.SUBMITTED:
+            # The operator also takes a reference straight from a submit, if the task is over by now.
+            watcher = Watcher(self.hook, watched_of(record), record)
+            decision = watcher.ask()
+            if decision.kind in (PollKind.FAILED, PollKind.EXPIRED):
+                watcher.finish(decision)
+            if decision.kind is not PollKind.SUCCEEDED or watcher.record is None:
+                raise JimengProtocolError(
+                    "The task is still running; put a JimengTaskSensor before this operator. Nothing is lost",
+                    task_id=record.task_id,
+                    content_key=record.content_key,
+                )
+            record = watcher.record
+        return lander(self.hook, overwrite=self.overwrite).land(
+            record, target, lambda into: fetch_from_vendor(self.hook, watched_of(record), into)
+        )
+
+    def _land_without_row(self, reference: TaskReference, target: Target) -> Landed:
+        """Land a task that the ledger does not know: it was submitted elsewhere, so nothing but the file remembers it."""
+        with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
+            watched = Watched(reference.task_id, reference.req_key, reference.submitted_epoch)
+            source = fetch_from_vendor(self.hook, watched, Path(folder) / "result")
+            if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
+                raise JimengOutputExistsError(
+                    f"A file that is not this result stands at {target.uri}. Choose another place or set overwrite=True; "
+                    "the vendor keeps the result for twelve hours after its submit",
+                    task_id=reference.task_id,
+                )
+            stat = target.publish(source.path)
+            return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)

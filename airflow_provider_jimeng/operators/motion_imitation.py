@@ -1,0 +1,207 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Submit, wait and land as one task."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengMissingOutputError,
+    JimengProtocolError,
+)
+from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, seconds_of
+from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso
+from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.storage import resolve_target
+from airflow_provider_jimeng.hooks.watching import Watcher
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import Watched
+from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.lifecycle.submit import InHand
+from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
+from airflow_provider_jimeng.media.target import Target
+from airflow_provider_jimeng.operators.base import (
+    SubmittingOperator,
+    event_of,
+    no_slot,
+    reference_dict,
+)
+from airflow_provider_jimeng.policy.poll import PollDecision, PollKind
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTaskTrigger
+from airflow_provider_jimeng.triggers.references import reference_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: The framework's own deferral timeout bypasses ``execute_complete``; it is a backstop for a trigger that never ends.
+_BACKSTOP = dt.timedelta(minutes=30)
+
+
+class JimengMotionImitationOperator(SubmittingOperator):
+    """
+    An image and a template video in, a landed video out, as one task; made for dynamic task mapping.
+
+    All progress is in the ledger: each leg looks at where the content stands and goes on from there, so a retry, a kill,
+    a clear or a second DAG with the same inputs re-attaches, and pays nothing.
+
+    Returns ``uri``, ``bytes``, ``sha256``, ``content_type`` of the landed file and ``task_id``, ``content_key``,
+    ``reused``, ``attempt`` of the task.
+
+    :param output: where to land the result: an absolute path or any fsspec URL, naming the file (templated).
+    :param overwrite: whether a file that this provider did not write may be replaced.
+    :param timeout: seconds to wait for the vendor's task in one try; after it, a retry re-attaches.
+    :param poke_interval: seconds between two queries; ``None`` adapts to how long such tasks have taken.
+
+    See :class:`~airflow_provider_jimeng.operators.base.SubmittingOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (*SubmittingOperator.template_fields, "output")
+
+    def __init__(
+        self,
+        *,
+        output: Any,
+        overwrite: bool = False,
+        timeout: float | dt.timedelta = DEFAULT_TIMEOUT_SECONDS,
+        poke_interval: float | dt.timedelta | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output = output
+        self.overwrite = overwrite
+        self.timeout = timeout
+        self.poke_interval = poke_interval
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Go as far as possible without waiting; then defer, or wait here where ``deferrable`` is off."""
+        return self._run(context, None)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on after a wait for a slot or for the vendor."""
+        return self._run(context, event)
+
+    def _run(self, context: Context, event: Any) -> dict[str, Any]:
+        try:
+            told = None if event is None else event_of(event)
+            seconds_of(self.timeout, "timeout")
+            if self.poke_interval is not None:
+                seconds_of(self.poke_interval, "poke_interval")
+            target = resolve_target(self.output)
+            wanted = self._wanted(context)
+            return self._advance(context, wanted, target, told)
+        except JimengError as error:
+            raise for_airflow(error) from error
+
+    def _advance(
+        self, context: Context, wanted: Wanted, target: Target, told: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        landing = lander(self.hook, overwrite=self.overwrite)
+        if told is None:
+            landing.check_free(wanted.key, target)
+        elif told["status"] == DEADLINE and "tasks" not in told:
+            raise no_slot(told, wanted.key)
+        supersede: TaskRecord | None = None
+        while True:
+            in_hand = self._in_hand(wanted, told, supersede)
+            self._point_at_task(in_hand.record.task_id)
+            finished = self._finished(wanted, in_hand, told)
+            if finished is None:
+                # The verdict allows a new attempt, or the user chose one: the next pass decides and claims.
+                told = None
+                continue
+            try:
+                landed = landing.land(
+                    finished, target, lambda into: fetch_from_vendor(self.hook, watched_of(finished), into)
+                )
+            except JimengMissingOutputError:
+                if self.on_missing_output != RESUBMIT or supersede is not None:
+                    raise
+                supersede, told = finished, None
+                continue
+            return self._done(context, in_hand, finished, landed)
+
+    def _finished(
+        self, wanted: Wanted, in_hand: InHand, told: Mapping[str, Any] | None
+    ) -> TaskRecord | None:
+        """Return the row of a finished task, ``None`` where it failed and may be attempted again; or defer."""
+        record = in_hand.record
+        if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
+            return record
+        watcher = Watcher(self.hook, self._watched(record, told), record, self._expected(record))
+        if told is not None and told["status"] in (FINISHED, DEADLINE):
+            decision = watcher.confirm(_about(told, record.task_id))
+        elif in_hand.reused:
+            decision = watcher.ask()
+        else:
+            decision = None
+        if decision is None or decision.kind in (PollKind.WAIT, PollKind.HOLD):
+            if self.deferrable:
+                self._defer_for_task(in_hand, told)
+            decision = watcher.wait(poke_interval=self._interval())
+        return self._judge(wanted, watcher, decision)
+
+    def _judge(self, wanted: Wanted, watcher: Watcher, decision: PollDecision) -> TaskRecord | None:
+        if decision.kind is PollKind.SUCCEEDED and watcher.record is not None:
+            return watcher.record
+        again = (decision.kind is PollKind.FAILED and decision.new_attempt) or (
+            decision.kind is PollKind.EXPIRED and self.on_missing_output == RESUBMIT
+        )
+        if again:
+            self.log.warning(
+                "Task %s: %s; a new attempt is allowed.", watcher.watched.task_id, decision.message or decision.kind.value
+            )
+            return None
+        watcher.finish(decision)
+        raise JimengProtocolError("a wait ended without a verdict", content_key=wanted.key)
+
+    def _watched(self, record: TaskRecord, told: Mapping[str, Any] | None) -> Watched:
+        return Watched(record.task_id or "", record.scope.req_key, record.submitted_at, self._deadline(told))
+
+    def _deadline(self, told: Mapping[str, Any] | None) -> float:
+        given = epoch_of(told.get("deadline")) if told is not None and "tasks" in told else None
+        return given if given is not None else time.time() + seconds_of(self.timeout, "timeout")
+
+    def _interval(self) -> float | None:
+        return None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
+
+    def _expected(self, record: TaskRecord) -> float | None:
+        return self.hook.ledger.typical_seconds(record.scope)
+
+    def _defer_for_task(self, in_hand: InHand, told: Mapping[str, Any] | None) -> None:
+        deadline = self._deadline(told)
+        reference = reference_of(
+            reference_dict(in_hand, self.volcengine_conn_id, self._expected(in_hand.record))
+        )
+        self.defer(
+            trigger=JimengTaskTrigger(
+                tasks=[reference.to_dict()],
+                volcengine_conn_id=self.volcengine_conn_id,
+                deadline=iso(deadline),
+                poll_interval=self._interval(),
+            ),
+            method_name="execute_complete",
+            timeout=dt.timedelta(seconds=max(0.0, deadline - time.time())) + _BACKSTOP,
+        )
+
+    def _done(self, context: Context, in_hand: InHand, record: TaskRecord, landed: Landed) -> dict[str, Any]:
+        self._point_at_object(landed.uri)
+        result = {
+            **landed_dict(landed),
+            "task_id": record.task_id,
+            "content_key": record.content_key,
+            "attempt": record.attempt,
+            "reused": not landed.fresh,
+        }
+        self.log.info("%s %s (task %s).", "Landed" if landed.fresh else "Already at", landed.uri, record.task_id)
+        announce(context, self.outlets, result)
+        return result
+
+
+def _about(told: Mapping[str, Any], task_id: str | None) -> Mapping[str, Any] | None:
+    return next((one for one in told.get("tasks", ()) if one.get("task_id") == task_id), None)

@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Submit one content, or find the task that was paid for it before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_jimeng.exceptions import JimengError
+from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.operators.base import (
+    SubmittingOperator,
+    event_of,
+    no_slot,
+    reference_dict,
+)
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class JimengSubmitTaskOperator(SubmittingOperator):
+    """
+    Submit a task, at most once per content, whatever is retried, cleared, killed or run twice.
+
+    The content (account, endpoint, product, inputs, variant) is looked up in the ledger first: a task that exists is
+    adopted and costs nothing. While every slot of the account is busy the task is deferred; it neither holds a worker
+    nor asks the vendor.
+
+    Returns a task reference for :class:`~airflow_provider_jimeng.sensors.jimeng.JimengTaskSensor` and
+    :class:`~airflow_provider_jimeng.operators.jimeng.JimengLandResultOperator`: a dict with ``task_id``, ``req_key``,
+    ``content_key``, ``submitted_at``, ``reused`` and more.
+
+    See :class:`~airflow_provider_jimeng.operators.base.SubmittingOperator` for the parameters.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Submit or adopt; defers while no slot is free."""
+        return self._run(context, None)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on after a wait for a slot."""
+        return self._run(context, event)
+
+    def _run(self, context: Context, event: Any) -> dict[str, Any]:
+        try:
+            told = None if event is None else event_of(event)
+            wanted = self._wanted(context)
+            if told is not None and told["status"] == DEADLINE:
+                raise no_slot(told, wanted.key)
+            in_hand = self._in_hand(wanted, told)
+        except JimengError as error:
+            raise for_airflow(error) from error
+        self._point_at_task(in_hand.record.task_id)
+        self.log.info(
+            "%s task %s (content %s).",
+            "Found" if in_hand.reused else "Submitted",
+            in_hand.record.task_id,
+            in_hand.record.content_key,
+        )
+        return reference_dict(
+            in_hand, self.volcengine_conn_id, self.hook.ledger.typical_seconds(in_hand.record.scope)
+        )

@@ -1,0 +1,275 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Wait for a task, with or without a worker."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_jimeng.api.models import MOTION_IMITATION, TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengInputError,
+    JimengProtocolError,
+    JimengTaskExpiredError,
+    JimengWaitTimeoutError,
+)
+from airflow_provider_jimeng.hooks.defaults import (
+    DEFAULT_RETRIES,
+    DEFAULT_RETRY_DELAY,
+    DEFAULT_TIMEOUT_SECONDS,
+    mask_queries,
+    seconds_of,
+)
+from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
+from airflow_provider_jimeng.hooks.watching import Watcher, row_of
+from airflow_provider_jimeng.ledger.records import TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import Watched
+from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
+from airflow_provider_jimeng.policy.poll import PollDecision, PollKind
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTaskTrigger
+from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+_BACKSTOP = dt.timedelta(minutes=30)
+_PENDING = frozenset({PollKind.WAIT, PollKind.HOLD})
+
+
+class JimengTaskSensor(BaseSensorOperator):
+    """
+    Wait until the vendor has decided about a task.
+
+    Throttling, outages and trouble with credentials while waiting are never the task's failure. The verdict is recorded
+    in the ledger, if the ledger knows the task.
+
+    Returns a result: ``task_id``, ``req_key``, ``content_key``, ``submitted_at``, ``status``, ``code``, ``request_id``,
+    ``elapsed`` and ``video_url``: the vendor's URL, valid for one hour (``None`` for a result that was landed earlier
+    and that the vendor no longer has).
+
+    :param task: a task reference, usually ``submit.output`` (templated).
+    :param vendor_task_id: the vendor's task id, instead of ``task``; no ledger row is needed then (templated). Not
+        ``task_id``, which names the Airflow task.
+    :param req_key: the product of ``vendor_task_id`` (templated).
+    :param deferrable: wait in the triggerer; else on the worker, or between pokes with ``mode="reschedule"``.
+    :param poke_interval: seconds between two queries; ``None`` adapts to how long such tasks have taken.
+    :param timeout: seconds; after it a retry re-attaches.
+    """
+
+    template_fields: Sequence[str] = ("task", "vendor_task_id", "req_key", "volcengine_conn_id")
+    template_ext: Sequence[str] = ()
+    operator_extra_links = (JimengResultLink(),)
+    ui_color = "#e8f0ff"
+
+    def __init__(
+        self,
+        *,
+        task: Any = None,
+        vendor_task_id: Any = None,
+        req_key: Any = MOTION_IMITATION,
+        volcengine_conn_id: str = JimengHook.default_conn_name,
+        deferrable: bool = True,
+        poke_interval: float | dt.timedelta | None = None,
+        timeout: float | dt.timedelta = DEFAULT_TIMEOUT_SECONDS,
+        retries: int | None = DEFAULT_RETRIES,
+        retry_delay: dt.timedelta | float = DEFAULT_RETRY_DELAY,
+        **kwargs: Any,
+    ) -> None:
+        if poke_interval is not None:
+            kwargs["poke_interval"] = seconds_of(poke_interval, "poke_interval")
+        super().__init__(
+            timeout=seconds_of(timeout, "timeout"), retries=retries, retry_delay=retry_delay, **kwargs
+        )
+        self.task = task
+        self.vendor_task_id = vendor_task_id
+        self.req_key = req_key
+        self.volcengine_conn_id = volcengine_conn_id
+        self.deferrable = deferrable
+        self.query_interval = kwargs.get("poke_interval")
+        self.link_target: str | None = None
+        self._watcher: Watcher | None = None
+
+    @cached_property
+    def hook(self) -> JimengHook:
+        """The hook of this task's connection."""
+        return JimengHook(self.volcengine_conn_id)
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render, and hide the query strings of what was rendered before Airflow stores it."""
+        super().render_template_fields(context, jinja_env)
+        for field in self.template_fields:
+            mask_queries(getattr(self, field, None))
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the result at once if the task is over; else wait."""
+        try:
+            reference = self._reference()
+            record = row_of(self.hook, reference.task_id, reference.req_key)
+            self._point_at(reference)
+            if record is not None and (known := self._known(record)) is not None:
+                return known
+            self._watcher = self._watch(reference, record, time.time() + self.timeout)
+            if not self.deferrable:
+                return self._poke_until_over(context)
+            decision = self._watcher.ask()
+            if decision.kind in _PENDING:
+                self._defer(reference, self._watcher)
+            return self._answer(self._watcher, decision)
+        except JimengError as error:
+            raise self._told(error) from error
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Confirm on the worker what the trigger saw, record it and return the result."""
+        try:
+            if not isinstance(event, Mapping) or event.get("status") not in (FINISHED, DEADLINE):
+                raise JimengProtocolError(
+                    "The trigger ended with an event that this release does not know; nothing is concluded from it, and a "
+                    "retry re-attaches to the task"
+                )
+            reference = self._reference()
+            record = row_of(self.hook, reference.task_id, reference.req_key)
+            self._point_at(reference)
+            if record is not None and (known := self._known(record)) is not None:
+                return known
+            watcher = self._watch(
+                reference, record, epoch_of(event.get("deadline")) or time.time() + self.timeout
+            )
+            told = next((one for one in event.get("tasks", ()) if one.get("task_id") == reference.task_id), None)
+            decision = watcher.confirm(told)
+            if decision.kind in _PENDING:
+                self._defer(reference, watcher)
+            return self._answer(watcher, decision)
+        except JimengError as error:
+            raise self._told(error) from error
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Ask once; used by the waits that need no triggerer."""
+        if self._watcher is None:
+            raise JimengProtocolError("a poke outside of execute()")
+        decision = self._watcher.ask()
+        # Answers that only count when they last are asked again at once: between two pokes of a rescheduled sensor
+        # nothing is remembered.
+        while decision.kind in _PENDING and self._watcher.state is not None and self._watcher.state.is_doubtful:
+            time.sleep(decision.retry_after or 1.0)
+            decision = self._watcher.ask()
+        if decision.kind in _PENDING:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._answer(self._watcher, decision))
+
+    def _poke_until_over(self, context: Context) -> dict[str, Any]:
+        try:
+            result: dict[str, Any] = super().execute(context)
+        except AirflowSensorTimeout as error:
+            watcher = self._watcher
+            raise JimengWaitTimeoutError(
+                f"The task was still running after {self.timeout:.0f} s. It goes on at the vendor, costs what it would have "
+                "cost, and stays in the ledger: a retry or a clear re-attaches and submits nothing",
+                task_id=None if watcher is None else watcher.watched.task_id,
+            ) from error
+        return result
+
+    def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
+        if self.query_interval is not None or self._watcher is None:
+            interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+            return interval
+        age = time.time() - (self._watcher.watched.submitted_at or time.time() - run_duration())
+        return self._watcher.delay(age, None)
+
+    def _reference(self) -> TaskReference:
+        if (self.task is None) == (self.vendor_task_id is None):
+            raise JimengInputError(
+                "task: give either task (a task reference, usually submit.output) or vendor_task_id. Nothing was paid "
+                "by this task"
+            )
+        if self.task is not None:
+            return reference_of(self.task)
+        return reference_of({"task_id": self.vendor_task_id, "req_key": self.req_key}, "vendor_task_id")
+
+    def _watch(self, reference: TaskReference, record: TaskRecord | None, deadline: float) -> Watcher:
+        submitted_at = record.submitted_at if record is not None else reference.submitted_epoch
+        watched = Watched(reference.task_id, reference.req_key, submitted_at, deadline)
+        expected = reference.expected_seconds
+        if record is not None:
+            expected = self.hook.ledger.typical_seconds(record.scope)
+        return Watcher(self.hook, watched, record, expected)
+
+    def _known(self, record: TaskRecord) -> dict[str, Any] | None:
+        """Return the result of a task that was landed before and that the vendor has forgotten by now."""
+        age = time.time() - (record.submitted_at or 0.0)
+        if record.state is TaskState.LANDED and age >= TASK_LIFETIME_SECONDS:
+            return self._result(record.task_id or "", record, record.code, record.request_id, None)
+        if record.state is TaskState.EXPIRED:
+            raise JimengTaskExpiredError(
+                "The vendor no longer knows this task, and its result was not stored in time: it may have been billed once",
+                code=record.code,
+                task_id=record.task_id,
+                content_key=record.content_key,
+            )
+        return None
+
+    def _defer(self, reference: TaskReference, watcher: Watcher) -> None:
+        deadline = watcher.watched.deadline or time.time() + self.timeout
+        told = TaskReference(
+            task_id=reference.task_id,
+            req_key=reference.req_key,
+            content_key=reference.content_key,
+            submitted_at=iso(watcher.watched.submitted_at),
+            expected_seconds=watcher.expected,
+        )
+        self.defer(
+            trigger=JimengTaskTrigger(
+                tasks=[told.to_dict()],
+                volcengine_conn_id=self.volcengine_conn_id,
+                deadline=iso(deadline),
+                poll_interval=self.query_interval,
+            ),
+            method_name="execute_complete",
+            timeout=dt.timedelta(seconds=max(0.0, deadline - time.time())) + _BACKSTOP,
+        )
+
+    def _answer(self, watcher: Watcher, decision: PollDecision) -> dict[str, Any]:
+        done = watcher.finish(decision)
+        self.log.info("Task %s is done.", watcher.watched.task_id)
+        return self._result(
+            watcher.watched.task_id, watcher.record, done.code, done.request_id, done.video_url
+        )
+
+    def _result(
+        self, task_id: str, record: TaskRecord | None, code: int | None, request_id: str | None, url: str | None
+    ) -> dict[str, Any]:
+        reference = self._reference()
+        return {
+            "task_id": task_id,
+            "req_key": reference.req_key,
+            "content_key": None if record is None else record.content_key,
+            "submitted_at": reference.submitted_at if record is None else iso(record.submitted_at),
+            "status": "done",
+            "code": code,
+            "request_id": request_id,
+            "elapsed": None if record is None else record.elapsed,
+            "video_url": url,
+        }
+
+    def _point_at(self, reference: TaskReference) -> None:
+        settings = self.hook.settings
+        self.link_target = task_page(settings.endpoint.origin, reference.task_id, loopback=settings.loopback)
+
+    def _told(self, error: JimengError) -> Exception:
+        """Return what to raise, with ``soft_fail`` and ``never_fail`` meaning what they mean elsewhere in Airflow."""
+        if self.soft_fail or self.never_fail:
+            return AirflowSkipException(f"Skipping: {error}")
+        return for_airflow(error)

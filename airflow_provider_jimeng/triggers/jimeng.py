@@ -1,0 +1,186 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+Triggers: they watch, and do nothing else.
+
+They poll the vendor and read the ledger; they never submit, download or write, hold no secret, and may run twice at
+once or be restarted at any moment from their arguments, which Airflow stores in plain text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_jimeng.api.models import Observation
+from airflow_provider_jimeng.client.aio import AsyncClient
+from airflow_provider_jimeng.client.settings import AccountSettings
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
+from airflow_provider_jimeng.policy.poll import (
+    PollDecision,
+    PollKind,
+    PollSettings,
+    PollState,
+    decide_poll,
+    next_poll_delay,
+)
+from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+from airflow_provider_jimeng.triggers.watch import watched_here
+
+log = logging.getLogger(__name__)
+
+FINISHED = "finished"
+DEADLINE = "deadline"
+TURN = "turn"
+
+#: How often a trigger that can't read its connection looks again: the task is paid for, so it never gives up.
+_CONNECTION_RETRY_SECONDS = 30.0
+
+_OUTCOMES = {
+    PollKind.SUCCEEDED: "succeeded",
+    PollKind.FAILED: "failed",
+    PollKind.EXPIRED: "expired",
+    PollKind.DEADLINE: "deadline",
+}
+
+
+async def settings_of(conn_id: str) -> AccountSettings:
+    """
+    Read the connection, for as long as it takes.
+
+    Trouble with credentials while a paid task runs is never that task's failure; the deferral's own timeout ends
+    the wait if nobody repairs the connection.
+    """
+    told = False
+    while True:
+        try:
+            return await JimengHook(conn_id).aget_settings()
+        except Exception as error:
+            if not told:
+                log.error("The connection %r can't be read (%s); waiting for it.", conn_id, error)
+                told = True
+            await asyncio.sleep(_CONNECTION_RETRY_SECONDS)
+
+
+class JimengTaskTrigger(BaseTrigger):
+    """
+    Wait for tasks of the vendor's, and tell once.
+
+    :param tasks: task references: dicts with at least ``task_id`` and ``req_key``.
+    :param volcengine_conn_id: the connection; its secrets stay out of the trigger's row.
+    :param deadline: ISO 8601 UTC time at which the wait ends without a verdict; the wall clock, so that a move to
+        another triggerer does not start it anew.
+    :param poll_interval: seconds between two queries of a task; ``None`` adapts to the expected processing time.
+    :param wait_for: ``all`` tasks, or ``any`` one of them.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Mapping[str, Any]],
+        volcengine_conn_id: str = JimengHook.default_conn_name,
+        deadline: str | None = None,
+        poll_interval: float | None = None,
+        wait_for: str = "all",
+    ) -> None:
+        super().__init__()
+        self.tasks = [reference_of(task, "tasks") for task in tasks]
+        self.volcengine_conn_id = volcengine_conn_id
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.wait_for = wait_for
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and the arguments: references and a connection id, no secret."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "tasks": [task.to_dict() for task in self.tasks],
+                "volcengine_conn_id": self.volcengine_conn_id,
+                "deadline": self.deadline,
+                "poll_interval": self.poll_interval,
+                "wait_for": self.wait_for,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until all tasks, or any of them, are over or the deadline has passed; yield one event."""
+        client = AsyncClient(await settings_of(self.volcengine_conn_id))
+        watches = [asyncio.create_task(self._watch(client, task)) for task in self.tasks]
+        watched_here.update(task.task_id for task in self.tasks)
+        try:
+            until = asyncio.FIRST_COMPLETED if self.wait_for == "any" else asyncio.ALL_COMPLETED
+            if watches:
+                await asyncio.wait(watches, return_when=until)
+            told = [watch.result() for watch in watches if watch.done()]
+        finally:
+            watched_here.subtract(task.task_id for task in self.tasks)
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+        status = DEADLINE if told and all(one["outcome"] == DEADLINE for one in told) else FINISHED
+        yield TriggerEvent({"status": status, "tasks": told, "deadline": self.deadline})
+
+    async def _watch(self, client: AsyncClient, task: TaskReference) -> dict[str, Any]:
+        state, settings = PollState(), PollSettings()
+        started = time.time()
+        told: str | None = None
+        while True:
+            age = time.time() - (task.submitted_epoch or started)
+            await asyncio.sleep(self._delay(age, task, settings))
+            observation: Observation = await client.query(task.task_id, task.req_key)
+            state, decision = decide_poll(
+                state,
+                observation,
+                now=time.time(),
+                submitted_at=task.submitted_epoch,
+                deadline=epoch_of(self.deadline),
+                settings=settings,
+            )
+            if decision.kind in _OUTCOMES:
+                return self._verdict(task, state, decision)
+            if decision.note is not None and decision.note != told:
+                told = decision.note
+                self.log.warning("Task %s is still waited for: %s", task.task_id, told)
+            if decision.retry_after:
+                await asyncio.sleep(decision.retry_after)
+
+    def _delay(self, age: float, task: TaskReference, settings: PollSettings) -> float:
+        delay = next_poll_delay(
+            age=age,
+            expected=task.expected_seconds,
+            poke_interval=self.poll_interval,
+            settings=settings,
+            jitter=random.random(),
+        )
+        deadline = epoch_of(self.deadline)
+        return delay if deadline is None else max(0.05, min(delay, deadline - time.time()))
+
+    def _verdict(self, task: TaskReference, state: PollState, decision: PollDecision) -> dict[str, Any]:
+        outcome = _OUTCOMES[decision.kind]
+        self.log.info("Task %s: %s.", task.task_id, outcome)
+        return {
+            "task_id": task.task_id,
+            "req_key": task.req_key,
+            "outcome": outcome,
+            "code": decision.code,
+            "message": decision.message,
+            "request_id": decision.request_id,
+            "poll": state.to_dict(),
+        }
+
+    async def on_kill(self) -> None:
+        """
+        Tell which tasks go on without a watcher.
+
+        Airflow also calls this when a triggerer wakes from a pause, and after the next try has begun, so nothing is
+        cancelled here: the vendor's tasks are paid for, and the next try re-attaches to them.
+        """
+        self.log.warning(
+            "No longer watched from here: %s. They go on at the vendor and stay in the ledger.",
+            ", ".join(task.task_id for task in self.tasks),
+        )

@@ -1,0 +1,167 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Waiting for a slot without a worker, and without asking the vendor for one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_jimeng.client.aio import AsyncClient
+from airflow_provider_jimeng.exceptions import JimengLedgerError
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
+from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.settle import expectation
+from airflow_provider_jimeng.policy.poll import PollKind, PollSettings, PollState, decide_poll, next_poll_delay
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, settings_of
+from airflow_provider_jimeng.triggers.watch import ledger_reader, watched_here
+
+_LOOK_SECONDS = 1.0
+#: A holder that has its own watcher is only asked about once it is this much over its time.
+_OVERDUE_FACTOR, _OVERDUE_SECONDS = 1.5, 30.0
+
+
+class JimengSlotTrigger(BaseTrigger):
+    """
+    Wait until it is a ticket's turn to claim a slot.
+
+    The head of the queue also asks the vendor about tasks that hold a slot and that nobody here watches: their DAG may
+    have failed or been deleted, and the claim that follows frees their slot.
+
+    :param account: with ``endpoint`` and ``req_key``, whose slots.
+    :param ticket_id: the place in the queue; ``None`` to wait for nothing but ``not_before``.
+    :param not_before: ISO 8601 UTC time before which asking again makes no sense.
+    :param content_key: the content; the wait also ends when another owner's submit of it is decided.
+    :param deadline: ISO 8601 UTC time at which the wait ends.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        endpoint: str,
+        req_key: str,
+        content_key: str,
+        ticket_id: int | None = None,
+        volcengine_conn_id: str = JimengHook.default_conn_name,
+        not_before: str | None = None,
+        deadline: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.account = account
+        self.endpoint = endpoint
+        self.req_key = req_key
+        self.content_key = content_key
+        self.ticket_id = ticket_id
+        self.volcengine_conn_id = volcengine_conn_id
+        self.not_before = not_before
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and the arguments: names and a ticket, no secret."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "account": self.account,
+                "endpoint": self.endpoint,
+                "req_key": self.req_key,
+                "content_key": self.content_key,
+                "ticket_id": self.ticket_id,
+                "volcengine_conn_id": self.volcengine_conn_id,
+                "not_before": self.not_before,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: it is this ticket's turn, or the deadline has passed."""
+        settings = await settings_of(self.volcengine_conn_id)
+        asked = _Holders(AsyncClient(settings))
+        limit = settings.limit_for(self.req_key)
+        unreadable = False
+        while True:
+            now = time.time()
+            if (deadline := epoch_of(self.deadline)) is not None and now >= deadline:
+                yield TriggerEvent({"status": DEADLINE, "deadline": self.deadline})
+                return
+            if now >= (epoch_of(self.not_before) or 0.0):
+                try:
+                    if await self._is_turn(limit, asked):
+                        yield TriggerEvent({"status": TURN, "deadline": self.deadline})
+                        return
+                    unreadable = False
+                except JimengLedgerError as error:
+                    if not unreadable:
+                        self.log.warning("The ledger can't be read; waiting for it: %s", error)
+                        unreadable = True
+            await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))
+
+    async def _is_turn(self, limit: int | None, asked: _Holders) -> bool:
+        if self.ticket_id is None:
+            return True
+        view = await ledger_reader().slots(Scope(self.account, self.endpoint, self.req_key), limit)
+        if self.ticket_id in view.entitled:
+            return True
+        if self.ticket_id not in view.waiting:
+            # The ticket is gone (pruned, or the ledger was replaced): a worker has to look.
+            return True
+        return self._is_head(view) and await asked.any_over(view)
+
+    def _is_head(self, view: SlotView) -> bool:
+        return view.in_use >= view.limit and self.ticket_id in view.waiting[: max(1, view.limit)]
+
+
+class _Holders:
+    """What the vendor says about the tasks that hold slots, asked no more often than their own watchers would."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._next: dict[str, float] = {}
+        self._states: dict[str, PollState] = {}
+
+    async def any_over(self, view: SlotView) -> bool:
+        """Return whether a holder that nobody here watches is over."""
+        now = time.time()
+        for holder in view.holders:
+            if holder.task_id is None or holder.state is not TaskState.SUBMITTED:
+                continue
+            if self._due(holder, now) and await self._is_over(holder, holder.task_id, now):
+                return True
+        return False
+
+    def _due(self, holder: TaskRecord, now: float) -> bool:
+        age = now - (holder.submitted_at or now)
+        if watched_here[holder.task_id or ""] > 0:
+            return age > _OVERDUE_FACTOR * (expectation(holder) or 0.0) + _OVERDUE_SECONDS and (
+                now >= self._next.get(holder.task_id or "", 0.0)
+            )
+        key = holder.task_id or ""
+        if key not in self._next:
+            delay = self._delay(age, holder)
+            self._next[key] = now + (delay if expectation(holder) else min(delay, 2.0))
+        return now >= self._next[key]
+
+    def _delay(self, age: float, holder: TaskRecord) -> float:
+        return next_poll_delay(
+            age=age,
+            expected=expectation(holder),
+            poke_interval=None,
+            settings=PollSettings(),
+            jitter=random.random(),
+        )
+
+    async def _is_over(self, holder: TaskRecord, task_id: str, now: float) -> bool:
+        self._next[task_id] = now + self._delay(now - (holder.submitted_at or now), holder)
+        observation = await self._client.query(task_id, holder.scope.req_key)
+        self._states[task_id], decision = decide_poll(
+            self._states.get(task_id, PollState()),
+            observation,
+            now=time.time(),
+            submitted_at=holder.submitted_at,
+            deadline=None,
+        )
+        return decision.kind in (PollKind.SUCCEEDED, PollKind.FAILED, PollKind.EXPIRED)
