@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf, mask_secret
-
 from airflow_provider_jimeng.exceptions import JimengInputError
 
 #: A day's tail of an 11 h wait still fits into the vendor's 12 h.
@@ -56,7 +55,12 @@ def seconds_of(value: Any, field: str) -> float:
     :raises JimengInputError: it is no positive number of seconds and no ``timedelta``.
     """
     seconds = value.total_seconds() if isinstance(value, dt.timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds <= 0:
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not math.isfinite(seconds)
+        or seconds <= 0
+    ):
         raise JimengInputError(
             f"{field} must be a positive number of seconds or a timedelta, not {value!r}. Nothing was paid"
         )

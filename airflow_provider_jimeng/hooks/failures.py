@@ -9,12 +9,13 @@ A failure that no retry can change must not burn retries: it is raised as a clas
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
-
 from airflow_provider_jimeng import exceptions
-from airflow_provider_jimeng.exceptions import JimengError
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.exceptions import JimengError
 
 _FATAL: dict[type[JimengError], type[JimengError]] = {}
 

@@ -7,14 +7,12 @@ import datetime as dt
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_body, check_req_key, check_task_id
-from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -25,14 +23,19 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.ledger import open_ledger, volatile_query_params
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
-from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
 from airflow_provider_jimeng.lifecycle.submit import Ensured, InHand, Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
 from airflow_provider_jimeng.media.guard import NetworkGuard
-from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollState, decide_poll
+from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollSettings, PollState, decide_poll
 from airflow_provider_jimeng.policy.submit import SubmitKind, judge_submit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ class JimengHook(VolcengineHook):
     @cached_property
     def guard(self) -> NetworkGuard:
         """What addresses inputs and results may be on."""
-        return NetworkGuard(self.settings.allowed_networks, allow_loopback=self.settings.loopback)
+        return NetworkGuard.of_account(self.settings)
 
     def look_at_inputs(self, wanted: Wanted) -> tuple[Wanted, TaskRecord | None]:
         """
@@ -85,8 +88,7 @@ class JimengHook(VolcengineHook):
 
         :raises JimengInputChangedError: other bytes are there than were paid for.
         """
-        timeouts = (self.settings.connect_timeout, self.settings.read_timeout)
-        noted = with_validators(wanted, self.guard, timeouts)
+        noted = with_validators(wanted, self.guard, self.settings.connect_timeout)
         return noted, superseded_by(noted, self.ledger)
 
     def ensure(self, wanted: Wanted, *, supersede: TaskRecord | None = None) -> Ensured:
@@ -99,7 +101,12 @@ class JimengHook(VolcengineHook):
         return type(self)(self.volcengine_conn_id).settings
 
     def submit_task(
-        self, req_key: str, body: Mapping[str, Any], *, force_new: str | None = None, slot_timeout: float = 300.0
+        self,
+        req_key: str,
+        body: Mapping[str, Any],
+        *,
+        force_new: str | None = None,
+        slot_timeout: float = 300.0,
     ) -> str:
         """
         Return the id of a task for this content, submitting it only if nobody has yet.
@@ -131,9 +138,13 @@ class JimengHook(VolcengineHook):
 
     def _submit(self, request: Request, slot_timeout: float) -> str:
         wanted, supersede = self.look_at_inputs(self.want(request))
-        in_hand = wait_on_worker(lambda: self.ensure(wanted, supersede=supersede), timeout=slot_timeout, key=wanted.key)
+        in_hand = wait_on_worker(
+            lambda: self.ensure(wanted, supersede=supersede), timeout=slot_timeout, key=wanted.key
+        )
         if in_hand.record.task_id is None:
-            raise JimengUnknownSubmitError("The ledger has no task id for this content", content_key=wanted.key)
+            raise JimengUnknownSubmitError(
+                "The ledger has no task id for this content", content_key=wanted.key
+            )
         return in_hand.record.task_id
 
     def unsafe_submit(self, req_key: str, body: Mapping[str, Any]) -> str:
@@ -177,8 +188,15 @@ class JimengHook(VolcengineHook):
 
         client = AsyncClient(await self.aget_settings())
         check_task_id(task_id, "task_id")
-        observation = await client.query(task_id, check_req_key(req_key, "req_key"))
-        _, decision = decide_poll(PollState(), observation, now=time.time(), submitted_at=None, deadline=None)
+        observation = await client.query(check_req_key(req_key, "req_key"), task_id)
+        _, decision = decide_poll(
+            PollState(),
+            observation,
+            now=time.time(),
+            submitted_at=None,
+            deadline=None,
+            settings=PollSettings(),
+        )
         return _as_result(task_id, decision)
 
 

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
-from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.land import Landed, Lander
 from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.policy.poll import PollKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from airflow_provider_jimeng.hooks.jimeng import JimengHook
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 #: A query that meets trouble is asked again; the whole is one of several downloads of a retried task.
 _ASKS = 3
@@ -26,7 +29,9 @@ def lander(hook: JimengHook, *, overwrite: bool, check_sha256: bool = False) -> 
     return Lander(hook.ledger, resolve_target, overwrite=overwrite, check_sha256=check_sha256)
 
 
-def fetch_from_vendor(hook: JimengHook, watched: Watched, into: Path, *, first_url: str | None = None) -> Downloaded:
+def fetch_from_vendor(
+    hook: JimengHook, watched: Watched, into: Path, *, first_url: str | None = None
+) -> Downloaded:
     """
     Ask the vendor for the result's URL and download it.
 
@@ -42,8 +47,6 @@ def fetch_from_vendor(hook: JimengHook, watched: Watched, into: Path, *, first_u
         into,
         guard=hook.guard,
         timeout=(settings.connect_timeout, settings.read_timeout),
-        verify=settings.verify,
-        proxies=settings.proxies,
     )
 
 
@@ -93,5 +96,3 @@ def announce(context: Mapping[str, Any], outlets: Any, extra: Mapping[str, Any])
     for outlet in outlets or ():
         if hasattr(outlet, "uri"):
             events[outlet].extra = {**dict(extra)}
-
-

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from airflow_provider_jimeng.api.validation import check_output
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.media.target import Target

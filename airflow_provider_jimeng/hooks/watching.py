@@ -6,13 +6,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
-from airflow_provider_jimeng.hooks.jimeng import JimengHook
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import Watched, failure_of, harvest, record_verdict
+from airflow_provider_jimeng.lifecycle.harvest import (
+    Watched,
+    failure_of,
+    harvest,
+    harvest_doubt,
+    record_verdict,
+)
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
     PollKind,
@@ -21,7 +25,9 @@ from airflow_provider_jimeng.policy.poll import (
     next_poll_delay,
 )
 
-_FINAL = frozenset({PollKind.SUCCEEDED, PollKind.FAILED, PollKind.EXPIRED, PollKind.DEADLINE})
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.hooks.jimeng import JimengHook
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 
 @dataclass(slots=True)
@@ -41,7 +47,7 @@ class Watcher:
     def ask(self) -> PollDecision:
         """Query once; a verdict is in the ledger before it is returned."""
         self.state, decision = harvest(self.hook.client, self.watched, now=time.time(), state=self.state)
-        if self.record is not None and decision.kind in _FINAL and decision.kind is not PollKind.DEADLINE:
+        if self.record is not None:
             self.record = record_verdict(self.hook.ledger, self.record, decision)
         return decision
 
@@ -55,7 +61,20 @@ class Watcher:
             self.state = PollState.from_dict(told["poll"])
         return self.ask()
 
-    def wait(self, *, poke_interval: float | None, sleep: Callable[[float], None] = time.sleep) -> PollDecision:
+    def dispel_doubt(
+        self, decision: PollDecision, sleep: Callable[[float], None] = time.sleep
+    ) -> PollDecision:
+        """Ask on while the answer is one that only counts when it lasts; some seconds, and bounded."""
+        self.state, decision = harvest_doubt(
+            self.hook.client, self.watched, self.state or PollState(), decision, now=time.time, sleep=sleep
+        )
+        if self.record is not None:
+            self.record = record_verdict(self.hook.ledger, self.record, decision)
+        return decision
+
+    def wait(
+        self, *, poke_interval: float | None, sleep: Callable[[float], None] = time.sleep
+    ) -> PollDecision:
         """Query until the task is over or the deadline has passed."""
         began = time.time()
         while True:
@@ -65,7 +84,7 @@ class Watcher:
                 delay = max(0.05, min(delay, self.watched.deadline - time.time()))
             sleep(delay)
             decision = self.ask()
-            if decision.kind in _FINAL:
+            if decision.final:
                 return decision
             if decision.retry_after:
                 sleep(decision.retry_after)

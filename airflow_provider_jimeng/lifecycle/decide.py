@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -13,9 +14,11 @@ from airflow_provider_jimeng.exceptions import (
     JimengTaskFailedError,
     JimengUnknownSubmitError,
 )
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Policies
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 
 class Step(Enum):
@@ -106,7 +109,9 @@ def _expired(record: TaskRecord, policies: Policies) -> Decision:
 def _failed(record: TaskRecord, policies: Policies, attempts: int) -> Decision:
     if record.new_attempt_allowed and attempts < policies.max_attempts:
         return Decision(Step.CLAIM)
-    kind: type[JimengError] = JimengRetryableTaskError if record.new_attempt_allowed else JimengTaskFailedError
+    kind: type[JimengError] = (
+        JimengRetryableTaskError if record.new_attempt_allowed else JimengTaskFailedError
+    )
     advice = (
         f"all {policies.max_attempts} attempts of this run are used up; a new run, or a greater max_attempts, "
         "makes new ones"
@@ -116,7 +121,7 @@ def _failed(record: TaskRecord, policies: Policies, attempts: int) -> Decision:
     return Decision(
         Step.FAIL,
         error=kind(
-            f"The vendor's verdict on this task: {record.message or 'failed'}. A failed task is not billed; {advice}",
+            f"The vendor's verdict on this task: {record.message or 'failed'} It is kept: {advice}",
             code=record.code,
             request_id=record.request_id,
             task_id=record.task_id,

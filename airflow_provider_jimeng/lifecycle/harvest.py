@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengProtocolError,
@@ -15,9 +15,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengTaskFailedError,
     JimengWaitTimeoutError,
 )
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
     PollKind,
@@ -26,8 +24,17 @@ from airflow_provider_jimeng.policy.poll import (
     decide_poll,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.client.sync import SyncClient
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.ledger.store import Ledger
+
 log = logging.getLogger(__name__)
 
+#: The doubts of :class:`PollState` that end in a verdict; ``no_url`` never does.
+_BELIEVED_IF_LASTING = frozenset({"gone", "50215"})
 _FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED, TaskState.FAILED, TaskState.EXPIRED})
 
 
@@ -55,7 +62,7 @@ def harvest(
     settings: PollSettings | None = None,
 ) -> tuple[PollState, PollDecision]:
     """Ask the vendor once about a task and decide what the answer means. Free."""
-    observation = client.query(watched.task_id, watched.req_key)
+    observation = client.query(watched.req_key, watched.task_id)
     return decide_poll(
         state or PollState(),
         observation,
@@ -64,6 +71,30 @@ def harvest(
         deadline=watched.deadline,
         settings=settings or PollSettings(),
     )
+
+
+def harvest_doubt(
+    client: SyncClient,
+    watched: Watched,
+    state: PollState,
+    decision: PollDecision,
+    *,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> tuple[PollState, PollDecision]:
+    """
+    Ask on while the last answer is one that only counts when it lasts ("no such task", 50215).
+
+    Takes some fifteen seconds where the doubt lasts; after that the answer is final, or the doubt is gone.
+    """
+    settings = PollSettings()
+    pause = settings.lasting_seconds / max(1, settings.lasting_answers - 1)
+    for _ in range(settings.lasting_answers):
+        if decision.final or state.doubt not in _BELIEVED_IF_LASTING:
+            break
+        sleep(pause)
+        state, decision = harvest(client, watched, now=now(), state=state)
+    return state, decision
 
 
 def record_verdict(ledger: Ledger, record: TaskRecord, decision: PollDecision) -> TaskRecord:
@@ -102,13 +133,13 @@ def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None)
     }
     if decision.kind is PollKind.FAILED and decision.new_attempt:
         return JimengRetryableTaskError(
-            f"The vendor's verdict on this task: {decision.message or 'failed'}. A failed task is not billed, and "
-            "the vendor allows a new attempt: clear the submit task, or use an operator that sees the verdict",
+            f"The vendor's verdict on this task: {decision.message or 'failed'} "
+            "The vendor allows a new attempt: clear the submit task, or use an operator that sees the verdict",
             **facts,  # type: ignore[arg-type]
         )
     if decision.kind is PollKind.FAILED:
         return JimengTaskFailedError(
-            f"The vendor's verdict on this task: {decision.message or 'failed'}. A failed task is not billed; the "
+            f"The vendor's verdict on this task: {decision.message or 'failed'} The "
             "verdict is final: change the input, or give force_new a reason",
             **facts,  # type: ignore[arg-type]
         )

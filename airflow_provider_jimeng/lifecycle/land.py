@@ -14,16 +14,19 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import (
     JimengLandingError,
     JimengMissingOutputError,
     JimengOutputExistsError,
 )
-from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
-from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.media.download import Downloaded
 from airflow_provider_jimeng.media.target import Target
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
+    from airflow_provider_jimeng.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger.records import DEFAULT_EXPECTED_SECONDS, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.ledger.store import Ledger
-from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, record_verdict
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt, record_verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_jimeng.client.sync import SyncClient
+    from airflow_provider_jimeng.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,8 @@ def settle_holders(ledger: Ledger, client: SyncClient, holders: Iterable[TaskRec
     due = sorted((h for h in holders if worth_asking(h, now)), key=lambda h: h.submitted_at or 0.0)
     for holder in due[:_AT_MOST]:
         watched = Watched(holder.task_id or "", holder.scope.req_key, holder.submitted_at)
-        _, decision = harvest(client, watched, now=now)
+        state, decision = harvest(client, watched, now=now)
+        _, decision = harvest_doubt(client, watched, state, decision, now=ledger.now, sleep=time.sleep)
         try:
             after = record_verdict(ledger, holder, decision)
         except JimengLedgerError as error:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import JimengInputChangedError
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, Wanted
-from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.media.inputs import Validators, read_validators
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.ledger.store import Ledger
+    from airflow_provider_jimeng.media.guard import NetworkGuard
 
 log = logging.getLogger(__name__)
 
@@ -22,44 +24,29 @@ _FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
 _PAID = _FINISHED | {TaskState.SUBMITTED}
 
 
-def with_validators(wanted: Wanted, guard: NetworkGuard, timeout: tuple[float, float]) -> Wanted:
+def with_validators(wanted: Wanted, guard: NetworkGuard, timeout: float) -> Wanted:
     """
     Note etag, last-modified and size of the inputs, where their servers tell them.
 
     Costs a request for one byte per input. An input that can't be read from here is not an error: the vendor fetches
     it, not this machine.
+
+    :param timeout: seconds per input.
+    :raises JimengInputError: a URL leads to an address that the connection does not allow.
     """
-    read: dict[str, Validators] = {}
-    for field, url in wanted.sources.items():
-        validators = read_validators(url, guard, timeout)
-        if validators is not None:
-            read[field] = validators
-    if not read:
-        return wanted
-    text = json.dumps({field: asdict(known) for field, known in read.items()}, sort_keys=True)
-    return replace(wanted, validators=text)
+    read = {field: read_validators(url, guard, timeout) for field, url in wanted.sources.items()}
+    known = {field: validators.to_dict() for field, validators in read.items() if validators is not None}
+    return replace(wanted, validators=json.dumps(known, sort_keys=True)) if known else wanted
 
 
 def differing(paid: str | None, seen: str | None) -> list[str]:
     """Return the inputs whose bytes are certainly others than those that were paid for."""
     before, after = _load(paid), _load(seen)
-    return sorted(field for field in before.keys() & after.keys() if _differs(before[field], after[field]))
+    return sorted(field for field in before.keys() & after.keys() if after[field].differs_from(before[field]))
 
 
-def _load(text: str | None) -> Mapping[str, Mapping[str, object]]:
-    return json.loads(text) if text else {}
-
-
-def _differs(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
-    for name in ("etag", "size", "last_modified"):
-        known, seen = before.get(name), after.get(name)
-        if known is not None and seen is not None:
-            # The strongest mark that both answers carry decides: copies of a file differ in their date alone.
-            if known != seen:
-                return True
-            if name == "etag":
-                return False
-    return False
+def _load(text: str | None) -> dict[str, Validators]:
+    return {field: Validators.from_dict(known) for field, known in json.loads(text or "{}").items()}
 
 
 def superseded_by(wanted: Wanted, ledger: Ledger) -> TaskRecord | None:

@@ -12,16 +12,12 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.build import encode_body
-from airflow_provider_jimeng.api.models import Observation
-from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
-    JimengClockError,
-    JimengCredentialError,
     JimengError,
     JimengLedgerError,
     JimengNotSentError,
@@ -39,13 +35,19 @@ from airflow_provider_jimeng.ledger.records import (
     TaskRecord,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
 from airflow_provider_jimeng.lifecycle.decide import Step, decide
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 from airflow_provider_jimeng.policy.submit import Reaction, SubmitKind, SubmitOutcome, judge_submit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.api.models import Observation
+    from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +150,11 @@ class Submitter:
                 settled = True
                 continue
             return Waiting(
-                claim.reason, claim.ticket_id, claim.retry_after_seconds, limit=claim.limit, in_use=claim.in_use
+                claim.reason,
+                claim.ticket_id,
+                claim.retry_after_seconds,
+                limit=claim.limit,
+                in_use=claim.in_use,
             )
         raise JimengLedgerError(
             f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing was "
@@ -204,7 +210,7 @@ class Submitter:
         body = encode_body(wanted.body)
         for send in range(_SENDS):
             record = self._begin(record, started if send == 0 else self.clock())
-            outcome = judge_submit(self._submit_once(record, body))
+            outcome = judge_submit(self._submit_once(record, body), now=time.time())
             if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
                 return InHand(self.keep_id(record, outcome.task_id, outcome.request_id), reused=False)
             if outcome.kind is SubmitKind.UNKNOWN:
@@ -299,7 +305,9 @@ class Submitter:
                 return True
         return False
 
-    def _note_unknown(self, record: TaskRecord, message: str, code: int | None, request_id: str | None) -> None:
+    def _note_unknown(
+        self, record: TaskRecord, message: str, code: int | None, request_id: str | None
+    ) -> None:
         try:
             self.ledger.record_unknown(record, message=message, code=code, request_id=request_id)
         except JimengLedgerError as error:
@@ -349,12 +357,8 @@ def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownS
 
 def _refusal(outcome: SubmitOutcome, key: str) -> JimengError:
     kind = outcome.error or JimengNotSentError
-    remedy = {
-        JimengClockError: "; set this machine's clock",
-        JimengCredentialError: "; check the connection's keys",
-    }.get(kind, "")
     return kind(
-        f"The submit was refused, no task was created and nothing was paid: {outcome.message}{remedy}",
+        f"The submit was refused: {outcome.message}",
         code=outcome.code,
         request_id=outcome.request_id,
         http_status=outcome.http_status,

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.build import submit_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
@@ -16,10 +15,14 @@ from airflow_provider_jimeng.api.validation import (
     check_req_key,
     check_variant,
 )
-from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.ledger.keys import canonical_inputs, content_key
-from airflow_provider_jimeng.ledger.records import Provenance, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.ledger.records import Provenance, Scope
 
 FAIL = "fail"
 RESUBMIT = "resubmit"

@@ -5,22 +5,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
 import requests
+import urllib3
 
 from airflow_provider_jimeng.exceptions import JimengLandingError
 from airflow_provider_jimeng.ledger.keys import redact_url
-from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.media.mp4 import flaw_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_jimeng.media.guard import NetworkGuard
 
 #: Far above any clip; what it stops is a URL that never ends.
 MAX_BYTES = 4 * 1024**3
 _CHUNK = 1024 * 1024
-_REDIRECTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,6 @@ def download(
     *,
     guard: NetworkGuard,
     timeout: tuple[float, float],
-    verify: bool | str = True,
-    proxies: Mapping[str, str] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Downloaded:
     """
@@ -54,37 +54,11 @@ def download(
     :raises JimengLandingError: the task is not lost; ask for a fresh URL and download again.
     """
     try:
-        with _open(url, guard=guard, timeout=timeout, verify=verify, proxies=proxies) as response:
+        with guard.open(url, timeout=timeout) as response:
             return _store(response, url, into, max_bytes)
-    except (requests.RequestException, OSError) as error:
-        raise _failed(url, type(error).__name__) from error
-
-
-def _open(
-    url: str,
-    *,
-    guard: NetworkGuard,
-    timeout: tuple[float, float],
-    verify: bool | str,
-    proxies: Mapping[str, str] | None,
-) -> requests.Response:
-    for _ in range(_REDIRECTS + 1):
-        guard.check(url)
-        # Unencoded bytes: their length is what Content-Length says, and no small answer unfolds into a huge one.
-        response = requests.get(
-            url,
-            stream=True,
-            timeout=timeout,
-            verify=verify,
-            proxies=dict(proxies) if proxies else None,
-            allow_redirects=False,
-            headers={"Accept-Encoding": "identity"},
-        )
-        if not response.is_redirect:
-            return response
-        response.close()
-        url = urljoin(url, response.headers["location"])
-    raise _failed(url, f"more than {_REDIRECTS} redirects")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        # The error's own text may hold the URL with its signature.
+        raise _failed(url, type(error).__name__) from None
 
 
 def _store(response: requests.Response, url: str, into: Path, max_bytes: int) -> Downloaded:

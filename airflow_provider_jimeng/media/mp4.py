@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _REQUIRED = frozenset({b"ftyp", b"moov", b"mdat"})
 

@@ -9,10 +9,12 @@ import posixpath
 import tempfile
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Beside the wanted names, results that had to make way, or that found their name taken, are kept here.
 SAFE_FOLDER = ".jimeng"
@@ -155,9 +157,7 @@ class Target:
 
     def _check_local(self) -> None:
         if os.path.isdir(self.path):
-            raise JimengInputError(
-                f"output: {self.uri} is a folder; it must name the file. Nothing was paid"
-            )
+            raise JimengInputError(f"output: {self.uri} is a folder; it must name the file. Nothing was paid")
         parent = os.path.dirname(self.path)
         os.makedirs(parent, exist_ok=True)
         with tempfile.TemporaryFile(dir=parent):

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_choice
 from airflow_provider_jimeng.exceptions import (
@@ -25,7 +23,6 @@ from airflow_provider_jimeng.hooks.defaults import (
     seconds_of,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.lifecycle.submit import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
@@ -33,8 +30,12 @@ from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, TURN
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     import jinja2
+
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 
@@ -101,7 +102,14 @@ class SubmittingOperator(JimengOperator):
     :param deferrable: wait for a slot in the triggerer, not on the worker.
     """
 
-    template_fields: Sequence[str] = ("image_url", "video_url", "req_key", "body", "force_new", "volcengine_conn_id")
+    template_fields: Sequence[str] = (
+        "image_url",
+        "video_url",
+        "req_key",
+        "body",
+        "force_new",
+        "volcengine_conn_id",
+    )
     template_ext: Sequence[str] = ()
 
     def __init__(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +16,19 @@ from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher, row_of
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
 from airflow_provider_jimeng.lifecycle.land import Landed
-from airflow_provider_jimeng.media.target import Target
 from airflow_provider_jimeng.operators.base import JimengOperator
 from airflow_provider_jimeng.policy.poll import PollKind
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.media.target import Target
 
 
 class JimengLandResultOperator(JimengOperator):
@@ -44,20 +45,21 @@ class JimengLandResultOperator(JimengOperator):
     :param overwrite: whether a file that this provider did not write may be replaced.
     """
 
-    template_fields: Sequence[str] = ("task", "output", "volcengine_conn_id")
+    template_fields: Sequence[str] = ("task", "output_uri", "volcengine_conn_id")
     template_ext: Sequence[str] = ()
 
     def __init__(self, *, task: Any, output: Any, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.task = task
-        self.output = output
+        # BaseOperator.output is Airflow's own: what the task returns.
+        self.output_uri = output
         self.overwrite = overwrite
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the result."""
         try:
             reference = reference_of(self.task)
-            target = resolve_target(self.output)
+            target = resolve_target(self.output_uri)
             target.check_writable()
             record = row_of(self.hook, reference.task_id, reference.req_key)
             if record is None:
@@ -67,7 +69,9 @@ class JimengLandResultOperator(JimengOperator):
         except JimengError as error:
             raise for_airflow(error) from error
         self._point_at_object(landed.uri)
-        self.log.info("%s %s (%s bytes).", "Landed" if landed.fresh else "Already at", landed.uri, landed.bytes)
+        self.log.info(
+            "%s %s (%s bytes).", "Landed" if landed.fresh else "Already at", landed.uri, landed.bytes
+        )
         result = landed_dict(landed)
         announce(context, self.outlets, {**result, "task_id": reference.task_id})
         return result

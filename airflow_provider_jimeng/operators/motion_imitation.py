@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.exceptions import (
@@ -19,13 +18,9 @@ from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
-from airflow_provider_jimeng.lifecycle.land import Landed
-from airflow_provider_jimeng.lifecycle.submit import InHand
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
-from airflow_provider_jimeng.media.target import Target
 from airflow_provider_jimeng.operators.base import (
     SubmittingOperator,
     event_of,
@@ -37,7 +32,13 @@ from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTa
 from airflow_provider_jimeng.triggers.references import reference_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.land import Landed
+    from airflow_provider_jimeng.lifecycle.submit import InHand
+    from airflow_provider_jimeng.media.target import Target
 
 #: The framework's own deferral timeout bypasses ``execute_complete``; it is a backstop for a trigger that never ends.
 _BACKSTOP = dt.timedelta(minutes=30)
@@ -61,7 +62,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
     See :class:`~airflow_provider_jimeng.operators.base.SubmittingOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*SubmittingOperator.template_fields, "output")
+    template_fields: Sequence[str] = (*SubmittingOperator.template_fields, "output_uri")
 
     def __init__(
         self,
@@ -73,7 +74,8 @@ class JimengMotionImitationOperator(SubmittingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.output = output
+        # BaseOperator.output is Airflow's own: what the task returns.
+        self.output_uri = output
         self.overwrite = overwrite
         self.timeout = timeout
         self.poke_interval = poke_interval
@@ -92,7 +94,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             seconds_of(self.timeout, "timeout")
             if self.poke_interval is not None:
                 seconds_of(self.poke_interval, "poke_interval")
-            target = resolve_target(self.output)
+            target = resolve_target(self.output_uri)
             wanted = self._wanted(context)
             return self._advance(context, wanted, target, told)
         except JimengError as error:
@@ -126,9 +128,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
                 continue
             return self._done(context, in_hand, finished, landed)
 
-    def _finished(
-        self, wanted: Wanted, in_hand: InHand, told: Mapping[str, Any] | None
-    ) -> TaskRecord | None:
+    def _finished(self, wanted: Wanted, in_hand: InHand, told: Mapping[str, Any] | None) -> TaskRecord | None:
         """Return the row of a finished task, ``None`` where it failed and may be attempted again; or defer."""
         record = in_hand.record
         if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
@@ -154,7 +154,9 @@ class JimengMotionImitationOperator(SubmittingOperator):
         )
         if again:
             self.log.warning(
-                "Task %s: %s; a new attempt is allowed.", watcher.watched.task_id, decision.message or decision.kind.value
+                "Task %s: %s; a new attempt is allowed.",
+                watcher.watched.task_id,
+                decision.message or decision.kind.value,
             )
             return None
         watcher.finish(decision)
@@ -198,7 +200,9 @@ class JimengMotionImitationOperator(SubmittingOperator):
             "attempt": record.attempt,
             "reused": not landed.fresh,
         }
-        self.log.info("%s %s (task %s).", "Landed" if landed.fresh else "Already at", landed.uri, record.task_id)
+        self.log.info(
+            "%s %s (task %s).", "Landed" if landed.fresh else "Already at", landed.uri, record.task_id
+        )
         announce(context, self.outlets, result)
         return result
 

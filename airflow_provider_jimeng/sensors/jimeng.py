@@ -15,7 +15,6 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
 )
-
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -34,7 +33,6 @@ from airflow_provider_jimeng.hooks.defaults import (
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
 from airflow_provider_jimeng.hooks.watching import Watcher, row_of
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
@@ -44,7 +42,9 @@ from airflow_provider_jimeng.triggers.references import TaskReference, reference
 
 if TYPE_CHECKING:
     import jinja2
+
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 _BACKSTOP = dt.timedelta(minutes=30)
 _PENDING = frozenset({PollKind.WAIT, PollKind.HOLD})
@@ -148,7 +148,9 @@ class JimengTaskSensor(BaseSensorOperator):
             watcher = self._watch(
                 reference, record, epoch_of(event.get("deadline")) or time.time() + self.timeout
             )
-            told = next((one for one in event.get("tasks", ()) if one.get("task_id") == reference.task_id), None)
+            told = next(
+                (one for one in event.get("tasks", ()) if one.get("task_id") == reference.task_id), None
+            )
             decision = watcher.confirm(told)
             if decision.kind in _PENDING:
                 self._defer(reference, watcher)
@@ -161,11 +163,9 @@ class JimengTaskSensor(BaseSensorOperator):
         if self._watcher is None:
             raise JimengProtocolError("a poke outside of execute()")
         decision = self._watcher.ask()
-        # Answers that only count when they last are asked again at once: between two pokes of a rescheduled sensor
-        # nothing is remembered.
-        while decision.kind in _PENDING and self._watcher.state is not None and self._watcher.state.is_doubtful:
-            time.sleep(decision.retry_after or 1.0)
-            decision = self._watcher.ask()
+        if decision.kind in _PENDING:
+            # Between two pokes of a rescheduled sensor nothing is remembered.
+            decision = self._watcher.dispel_doubt(decision)
         if decision.kind in _PENDING:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._answer(self._watcher, decision))
@@ -249,7 +249,12 @@ class JimengTaskSensor(BaseSensorOperator):
         )
 
     def _result(
-        self, task_id: str, record: TaskRecord | None, code: int | None, request_id: str | None, url: str | None
+        self,
+        task_id: str,
+        record: TaskRecord | None,
+        code: int | None,
+        request_id: str | None,
+        url: str | None,
     ) -> dict[str, Any]:
         reference = self._reference()
         return {

@@ -12,14 +12,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_jimeng.api.models import Observation
 from airflow_provider_jimeng.client.aio import AsyncClient
-from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
@@ -31,6 +27,12 @@ from airflow_provider_jimeng.policy.poll import (
 )
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
 from airflow_provider_jimeng.triggers.watch import watched_here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from airflow_provider_jimeng.api.models import Observation
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class JimengTaskTrigger(BaseTrigger):
         while True:
             age = time.time() - (task.submitted_epoch or started)
             await asyncio.sleep(self._delay(age, task, settings))
-            observation: Observation = await client.query(task.task_id, task.req_key)
+            observation: Observation = await client.query(task.req_key, task.task_id)
             state, decision = decide_poll(
                 state,
                 observation,

@@ -6,20 +6,27 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-
 from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.settle import expectation
-from airflow_provider_jimeng.policy.poll import PollKind, PollSettings, PollState, decide_poll, next_poll_delay
+from airflow_provider_jimeng.policy.poll import (
+    PollKind,
+    PollSettings,
+    PollState,
+    decide_poll,
+    next_poll_delay,
+)
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, settings_of
 from airflow_provider_jimeng.triggers.watch import ledger_reader, watched_here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _LOOK_SECONDS = 1.0
 #: A holder that has its own watcher is only asked about once it is this much over its time.
@@ -156,12 +163,13 @@ class _Holders:
 
     async def _is_over(self, holder: TaskRecord, task_id: str, now: float) -> bool:
         self._next[task_id] = now + self._delay(now - (holder.submitted_at or now), holder)
-        observation = await self._client.query(task_id, holder.scope.req_key)
+        observation = await self._client.query(holder.scope.req_key, task_id)
         self._states[task_id], decision = decide_poll(
             self._states.get(task_id, PollState()),
             observation,
             now=time.time(),
             submitted_at=holder.submitted_at,
             deadline=None,
+            settings=PollSettings(),
         )
         return decision.kind in (PollKind.SUCCEEDED, PollKind.FAILED, PollKind.EXPIRED)

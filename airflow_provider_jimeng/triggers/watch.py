@@ -12,12 +12,15 @@ import asyncio
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_jimeng.hooks.ledger import open_ledger
-from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
 
 FRESH_SECONDS = 0.8
 
@@ -46,9 +49,7 @@ class LedgerReader:
         key = (scope, configured_limit)
         read_at, view = self._views.get(key, (0.0, None))
         if view is None or (view.done() and time.monotonic() - read_at > FRESH_SECONDS):
-            view = asyncio.ensure_future(
-                self._call(lambda: open_ledger().slot_view(scope, configured_limit))
-            )
+            view = asyncio.ensure_future(self._call(lambda: open_ledger().slot_view(scope, configured_limit)))
             self._views[key] = (time.monotonic(), view)
         # Shielded: the one waiter that is cancelled must not take the view from the others.
         return await asyncio.shield(view)
