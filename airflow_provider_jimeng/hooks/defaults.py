@@ -15,8 +15,9 @@ from airflow_provider_jimeng.exceptions import JimengInputError
 #: A day's tail of an 11 h wait still fits into the vendor's 12 h.
 DEFAULT_TIMEOUT_SECONDS = 11 * 3600.0
 
-# Airflow 3.3 fails healthy deferred tasks now and then; a retry re-attaches and costs nothing, so one is always there
-# unless the user said otherwise. Airflow's own defaults (no retry, five minutes) count as not having said anything.
+# Airflow 3.3 fails healthy deferred tasks now and then; a retry re-attaches and costs nothing, so one is
+# always there unless the user said otherwise. Airflow's own defaults (no retry, five minutes) count as not
+# having said anything.
 DEFAULT_RETRIES: int = conf.getint("core", "default_task_retries", fallback=0) or 3
 _AIRFLOW_RETRY_DELAY = 300
 _configured_delay: int = conf.getint("core", "default_task_retry_delay", fallback=_AIRFLOW_RETRY_DELAY)

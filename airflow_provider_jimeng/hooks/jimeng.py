@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import time
 import uuid
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
-from airflow_provider_jimeng.hooks.ledger import open_ledger, volatile_query_params
+from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
@@ -47,8 +48,8 @@ class JimengHook(VolcengineHook):
     """
     Submit and query tasks of the Visual API.
 
-    Submits go through the ledger, so a ``@task`` that is retried, cleared or run by two DAGs finds the task that was
-    paid for. The raw call exists as :meth:`unsafe_submit`.
+    Submits go through the ledger, so a ``@task`` that is retried, cleared or run by two DAGs finds the task
+    that was paid for. The raw call exists as :meth:`unsafe_submit`.
 
     :param volcengine_conn_id: the connection, see the connection page of the documentation.
     """
@@ -68,7 +69,8 @@ class JimengHook(VolcengineHook):
     def want(
         self, request: Request, *, provenance: Provenance | None = None, policies: Policies | None = None
     ) -> Wanted:
-        """Check a request and give it its identity; see :func:`airflow_provider_jimeng.lifecycle.wanted.want`."""
+        """Check a request and give it its identity; see
+        :func:`airflow_provider_jimeng.lifecycle.wanted.want`."""
         return want(
             request,
             settings=self.settings,
@@ -93,12 +95,19 @@ class JimengHook(VolcengineHook):
 
     def ensure(self, wanted: Wanted, *, supersede: TaskRecord | None = None) -> Ensured:
         """Make one pass towards a task for the content; never sleeps for a slot."""
-        submitter = Submitter(self.ledger, self.client, self.settings, refresh=self._refreshed)
+        submitter = Submitter(self.ledger, self.client, self._capped(self.settings), refresh=self._refreshed)
         return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
+
+    def _capped(self, settings: AccountSettings) -> AccountSettings:
+        """Fill in the configuration's daily limit where the connection has none of its own."""
+        limit = settings.daily_submit_limit or daily_submit_limit()
+        return (
+            settings if limit == settings.daily_submit_limit else replace(settings, daily_submit_limit=limit)
+        )
 
     def _refreshed(self) -> AccountSettings | None:
         """Read the connection again: a secrets backend may have rotated temporary credentials."""
-        return type(self)(self.volcengine_conn_id).settings
+        return self._capped(type(self)(self.volcengine_conn_id).settings)
 
     def submit_task(
         self,
@@ -132,7 +141,8 @@ class JimengHook(VolcengineHook):
         force_new: str | None = None,
         slot_timeout: float = 300.0,
     ) -> str:
-        """Return the id of a motion imitation task for this image and template video; see :meth:`submit_task`."""
+        """Return the id of a motion imitation task for this image and template video; see
+        :meth:`submit_task`."""
         request = Request(image_url, video_url, req_key, None, variant, force_new)
         return self._submit(request, slot_timeout)
 
@@ -164,7 +174,8 @@ class JimengHook(VolcengineHook):
         }
         if outcome.kind is SubmitKind.UNKNOWN:
             raise JimengUnknownSubmitError(
-                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be billed; there is "
+                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be billed; "
+                "there is "
                 "no ledger row of it",
                 **facts,
             )
@@ -175,8 +186,9 @@ class JimengHook(VolcengineHook):
         """
         Ask once about a task; free.
 
-        :return: ``task_id``, ``status`` (``running``, ``done``, ``failed``, ``expired``), ``code``, ``message``,
-            ``request_id`` and, once it is done, ``video_url``: valid for one hour, ask again for a fresh one.
+        :return: ``task_id``, ``status`` (``running``, ``done``, ``failed``, ``expired``), ``code``,
+            ``message``, ``request_id`` and, once it is done, ``video_url``: valid for one hour, ask again
+            for a fresh one.
         """
         watched = Watched(check_task_id(task_id, "task_id"), check_req_key(req_key, "req_key"))
         _, decision = harvest(self.client, watched, now=time.time())

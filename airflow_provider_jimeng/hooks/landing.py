@@ -58,7 +58,8 @@ def _fresh_url(hook: JimengHook, watched: Watched) -> str:
             return decision.video_url
         if decision.kind in (PollKind.EXPIRED, PollKind.FAILED):
             raise JimengMissingOutputError(
-                f"The vendor no longer gives out this result ({decision.message or decision.kind.value}); it was paid "
+                f"The vendor no longer gives out this result ({decision.message or decision.kind.value}); it "
+                "was paid "
                 'for and is not stored. on_missing_output="resubmit" or force_new pays for it again',
                 code=decision.code,
                 request_id=decision.request_id,
@@ -68,7 +69,8 @@ def _fresh_url(hook: JimengHook, watched: Watched) -> str:
             time.sleep(decision.retry_after or 1.0)
     what = decision.note or decision.message if decision is not None else ""
     raise JimengLandingError(
-        f"The vendor gave no URL for the result now ({what or 'no answer'}). The task is paid and known: a retry asks again",
+        f"The vendor gave no URL for the result now ({what or 'no answer'}). The task is paid and known: a "
+        "retry asks again",
         task_id=watched.task_id,
     )
 

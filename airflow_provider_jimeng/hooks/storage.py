@@ -30,8 +30,10 @@ def resolve_target(output: Any, field: str = "output") -> Target:
         return Target(path.fs, path.path, uri)
     except Exception as error:
         raise JimengInputError(
-            f"{field}: {uri} can't be used ({type(error).__name__}: {str(error)[:200]}). The filesystem's package (s3fs, "
-            "gcsfs, ...) and the Airflow provider that serves it must be installed, and a connection id before "
+            f"{field}: {uri} can't be used ({type(error).__name__}: {str(error)[:200]}). The filesystem's "
+            "package (s3fs, "
+            "gcsfs, ...) and the Airflow provider that serves it must be installed, and a connection id "
+            "before "
             "the @ must exist. Nothing was paid"
         ) from error
 

@@ -43,7 +43,8 @@ class Watched:
     """
     A task to ask the vendor about; it may be unknown to the ledger.
 
-    :param submitted_at: epoch seconds; ``None`` where only a task id is known, which leaves out grace and horizon.
+    :param submitted_at: epoch seconds; ``None`` where only a task id is known, which leaves out grace and
+        horizon.
     :param deadline: the user's, epoch seconds.
     """
 
@@ -134,7 +135,8 @@ def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None)
     if decision.kind is PollKind.FAILED and decision.new_attempt:
         return JimengRetryableTaskError(
             f"The vendor's verdict on this task: {decision.message or 'failed'} "
-            "The vendor allows a new attempt: clear the submit task, or use an operator that sees the verdict",
+            "The vendor allows a new attempt: clear the submit task, or use an operator that sees the "
+            "verdict",
             **facts,  # type: ignore[arg-type]
         )
     if decision.kind is PollKind.FAILED:
@@ -145,13 +147,15 @@ def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None)
         )
     if decision.kind is PollKind.EXPIRED:
         return JimengTaskExpiredError(
-            f"The vendor no longer knows this task ({decision.message or 'expired'}): it may have been billed once. "
+            f"The vendor no longer knows this task ({decision.message or 'expired'}): it may have been "
+            "billed once. "
             'Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it again',
             **facts,  # type: ignore[arg-type]
         )
     if decision.kind is PollKind.DEADLINE:
         return JimengWaitTimeoutError(
-            "The task was still running when the wait's timeout passed. It goes on at the vendor, costs what it "
+            "The task was still running when the wait's timeout passed. It goes on at the vendor, costs what "
+            "it "
             "would have cost, and stays in the ledger: a retry or a clear re-attaches and submits nothing",
             **facts,  # type: ignore[arg-type]
         )

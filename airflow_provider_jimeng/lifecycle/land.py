@@ -2,8 +2,8 @@
 """
 Landing: a paid result's bytes to the place the user wants, without ever overwriting the only copy of another.
 
-A landing failure is not a task failure (``design.md``, invariant 7): whatever happens here, the task stays paid,
-known and fetchable, and nothing is submitted again.
+A landing failure is not a task failure (``design.md``, invariant 7): whatever happens here, the task stays
+paid, known and fetchable, and nothing is submitted again.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Lander:
             return
         if self.ledger.landing_at(target.uri) is None and self.ledger.latest(key) is None:
             raise JimengOutputExistsError(
-                f"output: a file that this provider did not write stands at {target.uri}; choose another place, remove "
+                f"output: a file that this provider did not write stands at {target.uri}; choose another "
+                "place, remove "
                 "it, or set overwrite=True. Nothing was paid",
                 content_key=key,
             )
@@ -116,7 +117,8 @@ class Lander:
         """
         Bring a finished task's result to a place.
 
-        Kept as it is where it is already there; copied from another landing where there is one; else downloaded.
+        Kept as it is where it is already there; copied from another landing where there is one; else
+        downloaded.
 
         :param fetch: downloads the result to a local file.
         :raises JimengOutputExistsError: a foreign file stands there; the bytes were kept beside it.
@@ -139,8 +141,10 @@ class Lander:
             )
             if place is not target:
                 raise JimengOutputExistsError(
-                    f"A file that this provider did not write stands at {target.uri}, so the result was kept at "
-                    f"{place.uri}. Remove the file or set overwrite=True and clear this task: the result is copied, not "
+                    f"A file that this provider did not write stands at {target.uri}, so the result was kept "
+                    "at "
+                    f"{place.uri}. Remove the file or set overwrite=True and clear this task: the result is "
+                    "copied, not "
                     "paid for again",
                     task_id=record.task_id,
                     content_key=record.content_key,
@@ -170,21 +174,42 @@ class Lander:
         raise JimengLandingError("no download was tried", content_key=record.content_key)
 
     def _make_room(self, record: TaskRecord, target: Target, source: Downloaded) -> Target:
-        """Return where the bytes may go: the wanted place, or one beside it where a foreign file stands there."""
-        if target.stat() is None:
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+        """Return where the bytes may go: the wanted place, or one beside it where
+        a foreign file stands there.""" if target.stat() is None:
             return target
         occupant = self.ledger.landing_at(target.uri)
         if occupant is not None and occupant.content_key != record.content_key:
             safe = target.beside(f"{occupant.content_key}-{occupant.attempt}.mp4")
             if self.intact(occupant, target):
-                target.move_to(safe)
+                # Copied, told, and only then overwritten: a kill between two of these loses neither result.
+                target.copy_to(safe)
                 self.ledger.move_landing(target.uri, safe.uri)
                 log.info("%s held another content's result; that is now at %s.", target.uri, safe.uri)
                 return target
         # A kill between publishing and recording leaves our own bytes with no record of them.
-        if self.overwrite or target.sha256() == source.sha256:
+        if self.overwrite or target.sha256() == source.sha256 or self._is_copy(target):
             return target
         return target.beside(f"{record.content_key}-{record.attempt}.mp4")
+
+
+    def _is_copy(self, target: Target) -> bool:
+        """Return whether the file is a leftover of one that is safe elsewhere, as a kill while making room leaves."""
+        folder = target.beside("").uri
+        digest = target.sha256()
+        for landing in self.ledger.landings_with(digest):
+            if landing.uri.startswith(folder) and self.intact(landing, self.resolve(landing.uri)):
+                return True
+        return False
 
 
 def _digest(path: Path) -> str:

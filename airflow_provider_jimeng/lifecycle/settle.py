@@ -42,8 +42,9 @@ def settle_holders(ledger: Ledger, client: SyncClient, holders: Iterable[TaskRec
     """
     Ask the vendor about slot holders and record those that are over; return how many slots that freed.
 
-    A failed or deleted DAG leaves its task behind as *submitted*; without this it would hold an account's only
-    slot for twelve hours. A query is free, and a result recorded here is still fetched by its own watcher.
+    A failed or deleted DAG leaves its task behind as *submitted*; without this it would hold an account's
+    only slot for twelve hours. A query is free, and a result recorded here is still fetched by its own
+    watcher.
     """
     freed = 0
     now = ledger.now()

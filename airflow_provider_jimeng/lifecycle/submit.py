@@ -157,7 +157,8 @@ class Submitter:
                 in_use=claim.in_use,
             )
         raise JimengLedgerError(
-            f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing was "
+            f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing "
+            "was "
             "submitted and nothing was paid by this try",
             content_key=wanted.key,
         )
@@ -168,7 +169,8 @@ class Submitter:
 
     def _release_unknown(self, record: TaskRecord) -> None:
         log.warning(
-            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it and "
+            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
+            "and "
             "submits again. If the vendor did accept it, this content is paid twice.",
             record.content_key,
             RESUBMIT,
@@ -270,8 +272,8 @@ class Submitter:
         """
         Record an obtained task id; it is never refused and never dropped.
 
-        It is logged before it is committed, and the commit is repeated until the ledger answers: from the moment
-        the vendor gave the id, forgetting it is the only way to lose money.
+        It is logged before it is committed, and the commit is repeated until the ledger answers: from the
+        moment the vendor gave the id, forgetting it is the only way to lose money.
         """
         log.info(
             "The vendor accepted content %s as task %s (request %s).", record.content_key, task_id, request_id
@@ -283,7 +285,8 @@ class Submitter:
             except JimengLedgerError as error:
                 delay = backoff_delay(attempt, base=0.5, cap=30.0, jitter=self.jitter())
                 log.error(
-                    "Task %s is paid for but not in the ledger yet (%s); trying to record it again in %.1f s. If this "
+                    "Task %s is paid for but not in the ledger yet (%s); trying to record it again in %.1f "
+                    "s. If this "
                     "process dies first: `ledger adopt %s %s`.",
                     task_id,
                     error.message,
@@ -313,7 +316,8 @@ class Submitter:
         except JimengLedgerError as error:
             # The row stays an intent, which the next claim makes an unknown once its deadline has passed.
             log.error(
-                "The outcome of the submit of content %s is not known (%s), and the ledger could not be told: %s",
+                "The outcome of the submit of content %s is not known (%s), and the ledger could not be "
+                "told: %s",
                 record.content_key,
                 message,
                 error,
@@ -345,8 +349,10 @@ class Submitter:
 def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownSubmitError:
     """Return the error that tells of a submit whose outcome is not known."""
     return JimengUnknownSubmitError(
-        f"Nobody knows whether the vendor accepted this submit ({outcome.message or 'no answer came'}). It may be "
-        "running and may be billed once; it is not sent again by itself. See `ledger list --state unknown`: adopt "
+        f"Nobody knows whether the vendor accepted this submit ({outcome.message or 'no answer came'}). It "
+        "may be "
+        "running and may be billed once; it is not sent again by itself. See `ledger list --state unknown`: "
+        "adopt "
         "the task id if the vendor has one, or release the record to submit again",
         code=outcome.code,
         request_id=outcome.request_id,

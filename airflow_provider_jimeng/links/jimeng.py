@@ -2,8 +2,8 @@
 """
 Links from a task instance to what it works on.
 
-Airflow evaluates a link on the worker at the end of every leg, deferring ones included, and stores the answer; so a link
-is there while the task is still deferred, and it never is a signed URL that expires.
+Airflow evaluates a link on the worker at the end of every leg, deferring ones included, and stores the
+answer; so a link is there while the task is still deferred, and it never is a signed URL that expires.
 """
 
 from __future__ import annotations

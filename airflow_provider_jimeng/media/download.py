@@ -46,8 +46,9 @@ def download(
     """
     Stream a result to a local file and check that it arrived whole.
 
-    Length and ``Content-MD5`` are checked where the store sends them, an MP4's structure always: a short or garbled
-    file would otherwise be landed as paid for and be found out when the vendor has deleted the original.
+    Length and ``Content-MD5`` are checked where the store sends them, an MP4's structure always: a short or
+    garbled file would otherwise be landed as paid for and be found out when the vendor has deleted the
+    original.
 
     :param url: the vendor's result URL; only its part without the query appears in errors.
     :param timeout: connect and read timeouts, in seconds.
@@ -98,7 +99,8 @@ def _content_type(response: requests.Response) -> str:
 
 def _failed(url: str, what: str, http_status: int | None = None) -> JimengLandingError:
     return JimengLandingError(
-        f"The result at {redact_url(url)} could not be downloaded whole: {what}. The task is paid, safe and known; "
+        f"The result at {redact_url(url)} could not be downloaded whole: {what}. The task is paid, safe and "
+        "known; "
         "it is asked for a fresh URL, never submitted again",
         http_status=http_status,
     )

@@ -95,8 +95,8 @@ class Target:
         """
         Put a local file here, all of it or nothing.
 
-        On a disk a reader never sees half a file (temporary name, flush, rename); an object store shows an object
-        only once it is complete.
+        On a disk a reader never sees half a file (temporary name, flush, rename); an object store shows an
+        object only once it is complete.
         """
         try:
             if self.is_local:
@@ -125,16 +125,15 @@ class Target:
             if os.path.exists(temporary):
                 os.unlink(temporary)
 
-    def move_to(self, other: Target) -> None:
-        """Give the file another name on the same filesystem."""
+    def copy_to(self, other: Target) -> None:
+        """Copy the file to another name on the same filesystem; on a store that can, without a download."""
         try:
             if self.is_local:
-                os.makedirs(os.path.dirname(other.path), exist_ok=True)
-                os.replace(self.path, other.path)
+                other._publish_local(Path(self.path))
             else:
-                self.fs.mv(self.path, other.path)
+                self.fs.cp_file(self.path, other.path)
         except Exception as error:
-            raise self._trouble("could not be moved out of the way", error) from error
+            raise self._trouble("could not be copied out of the way", error) from error
 
     def check_writable(self) -> None:
         """
@@ -151,7 +150,8 @@ class Target:
             raise
         except Exception as error:
             raise JimengInputError(
-                f"output: {self.uri} can't be written ({type(error).__name__}: {_first_line(error)}). Nothing was "
+                f"output: {self.uri} can't be written ({type(error).__name__}: {_first_line(error)}). "
+                "Nothing was "
                 "paid"
             ) from error
 
@@ -175,7 +175,8 @@ class Target:
     def _trouble(self, what: str, error: Exception | None) -> JimengLandingError:
         reason = f" ({type(error).__name__}: {_first_line(error)})" if error is not None else ""
         return JimengLandingError(
-            f"{self.uri} {what}{reason}. The task is not lost: the result is stored by a retry, within 12 hours of "
+            f"{self.uri} {what}{reason}. The task is not lost: the result is stored by a retry, within 12 "
+            "hours of "
             "its submit, and nothing is submitted again"
         )
 

@@ -90,14 +90,14 @@ class SubmittingOperator(JimengOperator):
     :param req_key: the product.
     :param body: the whole request of another product, instead of the two URLs (templated).
     :param variant: a number that makes the same inputs another content, for people who want several results.
-    :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the latter
-        may pay twice.
+    :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the
+        latter may pay twice.
     :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more.
     :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL.
     :param max_attempts: submits of the content by this task instance; only verdicts that the vendor marks
         retryable, none of which is billed, lead to a second one.
-    :param force_new: a reason to pay for the same content again; each reason is paid once, however often the task
-        is retried.
+    :param force_new: a reason to pay for the same content again; each reason is paid once, however often the
+        task is retried.
     :param slot_timeout: seconds to wait for a free slot of the account.
     :param deferrable: wait for a slot in the triggerer, not on the worker.
     """
@@ -231,7 +231,8 @@ def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) ->
     if isinstance(event, Mapping) and event.get("status") in allowed:
         return event
     raise JimengProtocolError(
-        "The trigger ended with an event that this release does not know; nothing was submitted because of it, and a "
+        "The trigger ended with an event that this release does not know; nothing was submitted because of "
+        "it, and a "
         "retry re-attaches to the task"
     )
 
@@ -239,7 +240,8 @@ def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) ->
 def no_slot(event: Mapping[str, Any], key: str) -> JimengNoSlotError:
     """Return the error for a wait for a slot that went past its deadline."""
     return JimengNoSlotError(
-        f"No slot of the account came free until {event.get('deadline')}. Nothing was paid; a retry keeps its place in "
+        f"No slot of the account came free until {event.get('deadline')}. Nothing was paid; a retry keeps "
+        "its place in "
         "the queue",
         content_key=key,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,12 @@ class JimengLandResultOperator(JimengOperator):
     """
     Land a result: stored once, verified, never over somebody else's file.
 
-    What is there already is kept; what the ledger knows at another place is copied from there; else the vendor is asked
-    for a fresh URL, which it gives for twelve hours after the submit. Nothing is ever submitted.
+    What is there already is kept; what the ledger knows at another place is copied from there; else the
+    vendor is asked for a fresh URL, which it gives for twelve hours after the submit. Nothing is ever
+    submitted.
 
-    Returns ``uri``, ``bytes``, ``sha256``, ``content_type``, and emits the asset events of its outlets with them.
+    Returns ``uri``, ``bytes``, ``sha256``, ``content_type``, and emits the asset events of its outlets with
+    them.
 
     :param task: a task reference, or a sensor's result (templated).
     :param output: where to: an absolute path or any fsspec URL, naming the file (templated).
@@ -91,17 +94,19 @@ class JimengLandResultOperator(JimengOperator):
                 )
             record = watcher.record
         return lander(self.hook, overwrite=self.overwrite).land(
-            record, target, lambda into: fetch_from_vendor(self.hook, watched_of(record), into)
+            record, target, partial(fetch_from_vendor, self.hook, watched_of(record))
         )
 
     def _land_without_row(self, reference: TaskReference, target: Target) -> Landed:
-        """Land a task that the ledger does not know: it was submitted elsewhere, so nothing but the file remembers it."""
+        """Land a task that the ledger does not know: it was submitted elsewhere, so nothing but the file
+        remembers it."""
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             watched = Watched(reference.task_id, reference.req_key, reference.submitted_epoch)
             source = fetch_from_vendor(self.hook, watched, Path(folder) / "result")
             if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
                 raise JimengOutputExistsError(
-                    f"A file that is not this result stands at {target.uri}. Choose another place or set overwrite=True; "
+                    f"A file that is not this result stands at {target.uri}. Choose another place or set "
+                    "overwrite=True; "
                     "the vendor keeps the result for twelve hours after its submit",
                     task_id=reference.task_id,
                 )

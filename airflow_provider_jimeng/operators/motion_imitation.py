@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.exceptions import (
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.lifecycle.submit import InHand
     from airflow_provider_jimeng.media.target import Target
 
-#: The framework's own deferral timeout bypasses ``execute_complete``; it is a backstop for a trigger that never ends.
+#: The framework's own deferral timeout bypasses ``execute_complete``; it is a backstop for a trigger that
+#: never ends.
 _BACKSTOP = dt.timedelta(minutes=30)
 
 
@@ -48,11 +50,11 @@ class JimengMotionImitationOperator(SubmittingOperator):
     """
     An image and a template video in, a landed video out, as one task; made for dynamic task mapping.
 
-    All progress is in the ledger: each leg looks at where the content stands and goes on from there, so a retry, a kill,
-    a clear or a second DAG with the same inputs re-attaches, and pays nothing.
+    All progress is in the ledger: each leg looks at where the content stands and goes on from there, so a
+    retry, a kill, a clear or a second DAG with the same inputs re-attaches, and pays nothing.
 
-    Returns ``uri``, ``bytes``, ``sha256``, ``content_type`` of the landed file and ``task_id``, ``content_key``,
-    ``reused``, ``attempt`` of the task.
+    Returns ``uri``, ``bytes``, ``sha256``, ``content_type`` of the landed file and ``task_id``,
+    ``content_key``, ``reused``, ``attempt`` of the task.
 
     :param output: where to land the result: an absolute path or any fsspec URL, naming the file (templated).
     :param overwrite: whether a file that this provider did not write may be replaced.
@@ -118,9 +120,8 @@ class JimengMotionImitationOperator(SubmittingOperator):
                 told = None
                 continue
             try:
-                landed = landing.land(
-                    finished, target, lambda into: fetch_from_vendor(self.hook, watched_of(finished), into)
-                )
+                landed = landing.land(finished, target, partial(fetch_from_vendor, self.hook,
+                watched_of(finished)))
             except JimengMissingOutputError:
                 if self.on_missing_output != RESUBMIT or supersede is not None:
                     raise
@@ -129,9 +130,201 @@ class JimengMotionImitationOperator(SubmittingOperator):
             return self._done(context, in_hand, finished, landed)
 
     def _finished(self, wanted: Wanted, in_hand: InHand, told: Mapping[str, Any] | None) -> TaskRecord | None:
-        """Return the row of a finished task, ``None`` where it failed and may be attempted again; or defer."""
-        record = in_hand.record
-        if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
+        """Return the row of a finished task, ``None`` where it failed and may be attempted again; or
+        defer."""
+        record = in_hand.record if record.state in (TaskState.SUCCEEDED,
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+        TaskState.LANDED):
             return record
         watcher = Watcher(self.hook, self._watched(record, told), record, self._expected(record))
         if told is not None and told["status"] in (FINISHED, DEADLINE):

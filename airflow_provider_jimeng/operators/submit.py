@@ -23,13 +23,13 @@ class JimengSubmitTaskOperator(SubmittingOperator):
     """
     Submit a task, at most once per content, whatever is retried, cleared, killed or run twice.
 
-    The content (account, endpoint, product, inputs, variant) is looked up in the ledger first: a task that exists is
-    adopted and costs nothing. While every slot of the account is busy the task is deferred; it neither holds a worker
-    nor asks the vendor.
+    The content (account, endpoint, product, inputs, variant) is looked up in the ledger first: a task that
+    exists is adopted and costs nothing. While every slot of the account is busy the task is deferred; it
+    neither holds a worker nor asks the vendor.
 
     Returns a task reference for :class:`~airflow_provider_jimeng.sensors.jimeng.JimengTaskSensor` and
-    :class:`~airflow_provider_jimeng.operators.jimeng.JimengLandResultOperator`: a dict with ``task_id``, ``req_key``,
-    ``content_key``, ``submitted_at``, ``reused`` and more.
+    :class:`~airflow_provider_jimeng.operators.jimeng.JimengLandResultOperator`: a dict with ``task_id``,
+    ``req_key``, ``content_key``, ``submitted_at``, ``reused`` and more.
 
     See :class:`~airflow_provider_jimeng.operators.base.SubmittingOperator` for the parameters.
     """

@@ -54,16 +54,16 @@ class JimengTaskSensor(BaseSensorOperator):
     """
     Wait until the vendor has decided about a task.
 
-    Throttling, outages and trouble with credentials while waiting are never the task's failure. The verdict is recorded
-    in the ledger, if the ledger knows the task.
+    Throttling, outages and trouble with credentials while waiting are never the task's failure. The verdict
+    is recorded in the ledger, if the ledger knows the task.
 
-    Returns a result: ``task_id``, ``req_key``, ``content_key``, ``submitted_at``, ``status``, ``code``, ``request_id``,
-    ``elapsed`` and ``video_url``: the vendor's URL, valid for one hour (``None`` for a result that was landed earlier
-    and that the vendor no longer has).
+    Returns a result: ``task_id``, ``req_key``, ``content_key``, ``submitted_at``, ``status``, ``code``,
+    ``request_id``, ``elapsed`` and ``video_url``: the vendor's URL, valid for one hour (``None`` for a
+    result that was landed earlier and that the vendor no longer has).
 
     :param task: a task reference, usually ``submit.output`` (templated).
-    :param vendor_task_id: the vendor's task id, instead of ``task``; no ledger row is needed then (templated). Not
-        ``task_id``, which names the Airflow task.
+    :param vendor_task_id: the vendor's task id, instead of ``task``; no ledger row is needed then
+        (templated). Not ``task_id``, which names the Airflow task.
     :param req_key: the product of ``vendor_task_id`` (templated).
     :param deferrable: wait in the triggerer; else on the worker, or between pokes with ``mode="reschedule"``.
     :param poke_interval: seconds between two queries; ``None`` adapts to how long such tasks have taken.
@@ -137,7 +137,8 @@ class JimengTaskSensor(BaseSensorOperator):
         try:
             if not isinstance(event, Mapping) or event.get("status") not in (FINISHED, DEADLINE):
                 raise JimengProtocolError(
-                    "The trigger ended with an event that this release does not know; nothing is concluded from it, and a "
+                    "The trigger ended with an event that this release does not know; nothing is concluded "
+                    "from it, and a "
                     "retry re-attaches to the task"
                 )
             reference = self._reference()
@@ -176,7 +177,8 @@ class JimengTaskSensor(BaseSensorOperator):
         except AirflowSensorTimeout as error:
             watcher = self._watcher
             raise JimengWaitTimeoutError(
-                f"The task was still running after {self.timeout:.0f} s. It goes on at the vendor, costs what it would have "
+                f"The task was still running after {self.timeout:.0f} s. It goes on at the vendor, costs "
+                "what it would have "
                 "cost, and stays in the ledger: a retry or a clear re-attaches and submits nothing",
                 task_id=None if watcher is None else watcher.watched.task_id,
             ) from error
@@ -192,7 +194,8 @@ class JimengTaskSensor(BaseSensorOperator):
     def _reference(self) -> TaskReference:
         if (self.task is None) == (self.vendor_task_id is None):
             raise JimengInputError(
-                "task: give either task (a task reference, usually submit.output) or vendor_task_id. Nothing was paid "
+                "task: give either task (a task reference, usually submit.output) or vendor_task_id. Nothing "
+                "was paid "
                 "by this task"
             )
         if self.task is not None:
@@ -214,7 +217,8 @@ class JimengTaskSensor(BaseSensorOperator):
             return self._result(record.task_id or "", record, record.code, record.request_id, None)
         if record.state is TaskState.EXPIRED:
             raise JimengTaskExpiredError(
-                "The vendor no longer knows this task, and its result was not stored in time: it may have been billed once",
+                "The vendor no longer knows this task, and its result was not stored in time: it may have "
+                "been billed once",
                 code=record.code,
                 task_id=record.task_id,
                 content_key=record.content_key,
@@ -274,7 +278,19 @@ class JimengTaskSensor(BaseSensorOperator):
         self.link_target = task_page(settings.endpoint.origin, reference.task_id, loopback=settings.loopback)
 
     def _told(self, error: JimengError) -> Exception:
-        """Return what to raise, with ``soft_fail`` and ``never_fail`` meaning what they mean elsewhere in Airflow."""
-        if self.soft_fail or self.never_fail:
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+       
+        """Return what to
+        raise, with ``soft_fail`` and ``never_fail`` meaning what they mean elsewhere in Airflow.""" if self.soft_fail or self.never_fail:
             return AirflowSkipException(f"Skipping: {error}")
         return for_airflow(error)

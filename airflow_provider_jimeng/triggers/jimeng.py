@@ -2,8 +2,8 @@
 """
 Triggers: they watch, and do nothing else.
 
-They poll the vendor and read the ledger; they never submit, download or write, hold no secret, and may run twice at
-once or be restarted at any moment from their arguments, which Airflow stores in plain text.
+They poll the vendor and read the ledger; they never submit, download or write, hold no secret, and may run
+twice at once or be restarted at any moment from their arguments, which Airflow stores in plain text.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ async def settings_of(conn_id: str) -> AccountSettings:
     """
     Read the connection, for as long as it takes.
 
-    Trouble with credentials while a paid task runs is never that task's failure; the deferral's own timeout ends
-    the wait if nobody repairs the connection.
+    Trouble with credentials while a paid task runs is never that task's failure; the deferral's own timeout
+    ends the wait if nobody repairs the connection.
     """
     told = False
     while True:
@@ -75,9 +75,10 @@ class JimengTaskTrigger(BaseTrigger):
 
     :param tasks: task references: dicts with at least ``task_id`` and ``req_key``.
     :param volcengine_conn_id: the connection; its secrets stay out of the trigger's row.
-    :param deadline: ISO 8601 UTC time at which the wait ends without a verdict; the wall clock, so that a move to
-        another triggerer does not start it anew.
-    :param poll_interval: seconds between two queries of a task; ``None`` adapts to the expected processing time.
+    :param deadline: ISO 8601 UTC time at which the wait ends without a verdict; the wall clock, so that a
+        move to another triggerer does not start it anew.
+    :param poll_interval: seconds between two queries of a task; ``None`` adapts to the expected processing
+        time.
     :param wait_for: ``all`` tasks, or ``any`` one of them.
     """
 
@@ -179,8 +180,8 @@ class JimengTaskTrigger(BaseTrigger):
         """
         Tell which tasks go on without a watcher.
 
-        Airflow also calls this when a triggerer wakes from a pause, and after the next try has begun, so nothing is
-        cancelled here: the vendor's tasks are paid for, and the next try re-attaches to them.
+        Airflow also calls this when a triggerer wakes from a pause, and after the next try has begun, so
+        nothing is cancelled here: the vendor's tasks are paid for, and the next try re-attaches to them.
         """
         self.log.warning(
             "No longer watched from here: %s. They go on at the vendor and stay in the ledger.",

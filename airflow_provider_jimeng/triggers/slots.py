@@ -37,8 +37,8 @@ class JimengSlotTrigger(BaseTrigger):
     """
     Wait until it is a ticket's turn to claim a slot.
 
-    The head of the queue also asks the vendor about tasks that hold a slot and that nobody here watches: their DAG may
-    have failed or been deleted, and the claim that follows frees their slot.
+    The head of the queue also asks the vendor about tasks that hold a slot and that nobody here watches:
+    their DAG may have failed or been deleted, and the claim that follows frees their slot.
 
     :param account: with ``endpoint`` and ``req_key``, whose slots.
     :param ticket_id: the place in the queue; ``None`` to wait for nothing but ``not_before``.
@@ -123,7 +123,8 @@ class JimengSlotTrigger(BaseTrigger):
 
 
 class _Holders:
-    """What the vendor says about the tasks that hold slots, asked no more often than their own watchers would."""
+    """What the vendor says about the tasks that hold slots, asked no more often than their own watchers
+    would."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client

@@ -2,8 +2,8 @@
 """
 One reader of the ledger per process and event loop, off the loop.
 
-Two hundred deferred tasks that wait for two slots must not be two hundred pollers of the database: every waiter of
-a scope gets the same view, read at most once per :data:`FRESH_SECONDS`, by one thread.
+Two hundred deferred tasks that wait for two slots must not be two hundred pollers of the database: every
+waiter of a scope gets the same view, read at most once per :data:`FRESH_SECONDS`, by one thread.
 """
 
 from __future__ import annotations
