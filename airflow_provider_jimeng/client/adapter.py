@@ -1,15 +1,17 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""requests' transport with a gate in it, and without its retries, environment and per-connection CA loading."""
+"""requests' transport with a gate in it, and without its retries, environment and CA loading."""
 
 from __future__ import annotations
 
 import ssl
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 
 class Opens(Protocol):
@@ -23,7 +25,8 @@ class OnceAdapter(HTTPAdapter):
     """
     Sends one request on one fresh connection.
 
-    :param gate: asked when name, connection, proxy and TLS are through, before anything of the request is written.
+    :param gate: asked when name, connection, proxy and TLS are through, before anything of the request is
+        written.
     :param context: TLS trust, shared by all connections of the process.
     :param proxy: URL of the proxy, ``None`` for a direct way.
     """
@@ -36,22 +39,22 @@ class OnceAdapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, proxy_ssl_context=self._context, **kwargs)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(proxy, proxy_ssl_context=self._context, **kwargs)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ) -> Any:
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, self._tls()
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Do nothing: the shared context is the trust, and a CA bundle named here would be read again each time."""
+        """Do nothing: the shared context is the trust; a bundle named here would be read again each time."""
 
     def _tls(self) -> dict[str, Any]:
         return {

@@ -4,25 +4,36 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import random
-import ssl
 import weakref
-from collections.abc import AsyncGenerator, Callable, Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 
-from ..api.build import build_request, encode_body, query_body
-from ..api.models import API_VERSION, RESULT_ACTION, FailureKind, Observation, SignedRequest, TransportFailure
-from ..api.parsing import parse_answer
-from ..policy.backoff import backoff_delay
-from .blame import describe_failure
-from .limiter import query_limiter
-from .route import proxy_for, ready_tls_context, tls_context
-from .settings import AccountSettings
-from .sync import QUERY_TRIES, utc_now
-from .wire import MAX_ANSWER_BYTES, plain_body, wire_headers
+from airflow_provider_jimeng.api.build import build_request, encode_body, query_body
+from airflow_provider_jimeng.api.models import (
+    API_VERSION,
+    RESULT_ACTION,
+    FailureKind,
+    Observation,
+    SignedRequest,
+    TransportFailure,
+)
+from airflow_provider_jimeng.api.parsing import parse_answer
+from airflow_provider_jimeng.client.blame import describe_failure
+from airflow_provider_jimeng.client.limiter import query_limiter
+from airflow_provider_jimeng.client.route import proxy_for, ready_tls_context, tls_context
+from airflow_provider_jimeng.client.sync import QUERY_TRIES, utc_now
+from airflow_provider_jimeng.client.wire import MAX_ANSWER_BYTES, plain_body, wire_headers
+from airflow_provider_jimeng.policy.backoff import backoff_delay
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import ssl
+    from collections.abc import AsyncGenerator, Callable, Hashable
+
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 #: More would not be faster: an account's query limit is a handful a second.
 MAX_CONNECTIONS = 32
@@ -38,8 +49,8 @@ class _Sessions:
     """
     One session per event loop and way to the endpoint.
 
-    A session must be closed on its own loop, and nobody who waits knows who is the last: an asynchronous generator
-    that the loop itself finishes when it shuts down (``asyncio.run`` does) closes it then.
+    A session must be closed on its own loop, and nobody who waits knows who is the last: an asynchronous
+    generator that the loop itself finishes when it shuts down (``asyncio.run`` does) closes it then.
     """
 
     def __init__(self) -> None:
@@ -93,7 +104,8 @@ async def close_sessions() -> None:
     """
     Close the running loop's sessions before the loop ends.
 
-    Only needed by a loop that isn't run by ``asyncio.run`` or :class:`asyncio.Runner`; a later query opens new ones.
+    Only needed by a loop that isn't run by ``asyncio.run`` or :class:`asyncio.Runner`; a later query opens
+    new ones.
     """
     await _sessions.close()
 

@@ -2,8 +2,8 @@
 """
 Say why a request got no answer, without what must not be said.
 
-The texts of requests and urllib3 hold URLs with their query strings and proxies with their passwords, so only the
-kind of error and the operating system's or the TLS library's words for it are used.
+The texts of requests and urllib3 hold URLs with their query strings and proxies with their passwords, so only
+the kind of error and the operating system's or the TLS library's words for it are used.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from urllib3.exceptions import IncompleteRead, LocationValueError, ProxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 

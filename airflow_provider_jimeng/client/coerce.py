@@ -16,7 +16,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from ..exceptions import JimengConfigurationError
+from airflow_provider_jimeng.exceptions import JimengConfigurationError
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -193,7 +193,11 @@ class Fields:
         except ValueError:
             self.refuse(name, f"has no usable URL for {key!r}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            self.refuse(name, f"needs an http:// or https:// URL for {key!r}; other kinds of proxy don't serve both clients")
+            self.refuse(
+                name,
+                f"needs an http:// or https:// URL for {key!r}; other kinds of proxy don't serve both "
+                "clients",
+            )
 
     def _json(self, name: str, text: str) -> Any:
         try:

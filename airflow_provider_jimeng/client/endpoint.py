@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
-import re
 
-from .coerce import refuse, shown
+from airflow_provider_jimeng.api.locations import is_loopback_host
+from airflow_provider_jimeng.client.coerce import refuse, shown
 
 DEFAULT_HOST = "visual.volcengineapi.com"
 _PORTS = {"http": 80, "https": 443}
@@ -24,13 +25,6 @@ def literal_address(host: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
-def is_loopback_host(host: str) -> bool:
-    """Tell whether a host can only be this machine; a name that merely resolves to it does not count."""
-    name = host.lower().rstrip(".")
-    address = literal_address(name)
-    return address.is_loopback if address else name == "localhost" or name.endswith(".localhost")
-
-
 def parse_origin(
     conn_id: str, *, host: str | None, schema: str | None, port: int | str | None, allow_http: bool
 ) -> str:
@@ -39,7 +33,8 @@ def parse_origin(
 
     What is said twice must agree: a port in the host and another in ``port`` is an error and not a choice.
 
-    :param allow_http: whether plain http may leave this machine, keys' signatures and media URLs readable by all.
+    :param allow_http: whether plain http may leave this machine, keys' signatures and media URLs readable by
+        all.
     :raises JimengConfigurationError: naming the field.
     """
     url = (host or "").strip() or DEFAULT_HOST
@@ -51,8 +46,8 @@ def parse_origin(
         refuse(
             conn_id,
             "host",
-            f"is plain http:// to {name}, where anyone on the way can read and change requests: use https://, "
-            "or set extra `allow_http` to true",
+            f"is plain http:// to {name}, where anyone on the way can read and change requests: use "
+            "https://, or set extra `allow_http` to true",
         )
     shown_name = f"[{name}]" if ":" in name else name
     return f"{scheme}://{shown_name}" + ("" if number in (None, _PORTS[scheme]) else f":{number}")

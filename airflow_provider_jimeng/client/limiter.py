@@ -2,7 +2,8 @@
 """
 Calls a second, per process and account: threads and event loops draw on the same bucket.
 
-The vendor counts the calls of an account, so a limiter per client object would be one per task of a triggerer.
+The vendor counts the calls of an account, so a limiter per client object would be one per task of a
+triggerer.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..policy.rate import TokenBucket
-from .settings import AccountSettings
+from airflow_provider_jimeng.policy.rate import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 SUBMIT = "submit"
 QUERY = "query"
@@ -33,27 +38,41 @@ class RateLimiter:
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._bucket = TokenBucket(rate=rate, burst=max(1.0, rate))
+        self._bucket = TokenBucket(rate=rate, burst=1.0)
 
     def reserve(self) -> float:
         """Take the next turn and return the seconds until it comes."""
         with self._lock:
             return self._bucket.reserve(self._clock())
 
+    def give_back(self) -> None:
+        """Return a turn that nobody will use."""
+        with self._lock:
+            self._bucket.give_back()
+
     def acquire(self, timeout: float | None = None) -> bool:
-        """Wait for the next turn on this thread; ``False``, at once, where it comes after ``timeout`` seconds."""
+        """Wait for the next turn; ``False``, at once, where it comes after ``timeout`` seconds."""
         wait = self.reserve()
         if timeout is not None and wait > timeout:
+            self.give_back()
             return False
         if wait > 0:
-            threading.Event().wait(wait)
+            try:
+                time.sleep(wait)
+            except BaseException:
+                self.give_back()
+                raise
         return True
 
     async def acquire_async(self) -> None:
-        """Wait for the next turn without blocking the event loop."""
+        """Wait for the next turn without blocking the event loop; who is cancelled gives it back."""
         wait = self.reserve()
         if wait > 0:
-            await asyncio.sleep(wait)
+            try:
+                await asyncio.sleep(wait)
+            except BaseException:
+                self.give_back()
+                raise
 
 
 class _Registry:

@@ -2,8 +2,8 @@
 """
 The way to the endpoint: proxy and TLS trust, decided once for both clients.
 
-requests and aiohttp disagree about the environment (netrc over ``Authorization``, ``no_proxy``, CA bundles), so both
-are told to ignore it, and what an operator of Airflow expects of it is done here.
+requests and aiohttp disagree about the environment (netrc over ``Authorization``, ``no_proxy``, CA bundles),
+so both are told to ignore it, and what an operator of Airflow expects of it is done here.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from requests import certs
+import certifi
 from requests.utils import get_environ_proxies, select_proxy, should_bypass_proxies
 
-from ..exceptions import JimengConfigurationError
-from .settings import AccountSettings
+from airflow_provider_jimeng.exceptions import JimengConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -33,7 +36,7 @@ def proxy_for(settings: AccountSettings) -> str | None:
     return choose_proxy(settings.endpoint.origin, settings.proxies)
 
 
-def choose_proxy(url: str, proxies: Mapping[str, str] = {}) -> str | None:  # noqa: B006 - read only
+def choose_proxy(url: str, proxies: Mapping[str, str] = {}) -> str | None:
     """Return the proxy for a URL, ``None`` for a direct way; ``no_proxy`` is honoured as in requests."""
     host = urlsplit(url).hostname or ""
     no_proxy = proxies.get("no_proxy")
@@ -47,8 +50,8 @@ def choose_proxy(url: str, proxies: Mapping[str, str] = {}) -> str | None:  # no
     chosen = chosen if "://" in chosen else f"http://{chosen}"
     if urlsplit(chosen).scheme not in ("http", "https"):
         raise JimengConfigurationError(
-            f"The proxy for {host} is neither http:// nor https://, which not both clients can use. Nothing was sent "
-            "or paid; set field `proxies` of the connection, or no_proxy in the environment."
+            f"The proxy for {host} is neither http:// nor https://, which not both clients can use. Nothing "
+            "was sent or paid; set field `proxies` of the connection, or no_proxy in the environment."
         )
     return chosen
 
@@ -79,7 +82,7 @@ os.register_at_fork(after_in_child=_contexts.forget)
 
 def tls_context(verify: bool | str) -> ssl.SSLContext:
     """
-    Return the TLS context for a connection's ``verify``; reads files on first use, so call it off an event loop.
+    Return the TLS context for a connection's ``verify``; reads files on first use.
 
     :raises JimengConfigurationError: where the CA bundle can't be read.
     """
@@ -104,13 +107,13 @@ def _make_context(trust: bool | str) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    path = certs.where() if trust is True else str(trust)
+    path = certifi.where() if trust is True else str(trust)
     location: dict[str, Any] = {"capath": path} if os.path.isdir(path) else {"cafile": path}
     try:
         return ssl.create_default_context(**location)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise JimengConfigurationError(
-            f"The CA bundle {path!r} (field `verify` of the connection, or {' or '.join(_CA_VARIABLES)}) can't be "
-            f"read: {reason}. Nothing was sent or paid."
+            f"The CA bundle {path!r} (field `verify` of the connection, or {' or '.join(_CA_VARIABLES)}) "
+            f"can't be read: {reason}. Nothing was sent or paid."
         ) from None

@@ -2,7 +2,8 @@
 """
 One account of the vendor as the clients need it: keys, endpoint, limits.
 
-:func:`parse_connection` is the only way from an Airflow connection to it; nothing of Airflow is needed for that, so
+:func:`parse_connection` is the only way from an Airflow connection to it; nothing of Airflow is needed for
+    that, so
 that every rule of the connection can be tested as a table.
 """
 
@@ -14,14 +15,17 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..api.models import Credentials, Endpoint
-from ..ledger.records import Scope
-from .coerce import Fields, refuse
-from .endpoint import is_loopback_host, parse_origin
+from airflow_provider_jimeng.api.locations import is_loopback_host
+from airflow_provider_jimeng.api.models import Credentials, Endpoint
+from airflow_provider_jimeng.client.coerce import Fields, refuse
+from airflow_provider_jimeng.client.endpoint import parse_origin
+from airflow_provider_jimeng.ledger.records import Scope
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 __all__ = ["AccountSettings", "account_digest", "parse_connection"]
 
@@ -163,18 +167,22 @@ def parse_connection(
     fields = Fields(conn_id, values)
     access_key = _key(conn_id, "login", login, "the Access Key ID")
     token = fields.text("session_token", default=None, pattern=_KEY, meaning="a token without spaces")
-    account = fields.text("account", default=None, pattern=_ACCOUNT, meaning="a name of at most 128 characters")
+    account = fields.text(
+        "account", default=None, pattern=_ACCOUNT, meaning="a name of at most 128 characters"
+    )
     if token and not account:
         fields.refuse(
             "account",
-            "is required with `session_token`: temporary keys change every hour, and the ledger would take each for "
-            "another account and forget what was paid",
+            "is required with `session_token`: temporary keys change every hour, and the ledger would take "
+            "each for another account and forget what was paid",
         )
     limits = fields.limits("max_concurrency")
     return AccountSettings(
         conn_id=conn_id,
         account=account or account_digest(access_key),
-        credentials=Credentials(access_key, _key(conn_id, "password", password, "the Secret Access Key"), token),
+        credentials=Credentials(
+            access_key, _key(conn_id, "password", password, "the Secret Access Key"), token
+        ),
         endpoint=Endpoint(
             origin=parse_origin(
                 conn_id,
@@ -183,8 +191,10 @@ def parse_connection(
                 port=port,
                 allow_http=fields.flag("allow_http", default=False),
             ),
-            region=fields.text("region", default=None, pattern=_SCOPE_WORD, meaning="a region's name") or "cn-north-1",
-            service=fields.text("service", default=None, pattern=_SCOPE_WORD, meaning="a service's name") or "cv",
+            region=fields.text("region", default=None, pattern=_SCOPE_WORD, meaning="a region's name")
+            or "cn-north-1",
+            service=fields.text("service", default=None, pattern=_SCOPE_WORD, meaning="a service's name")
+            or "cv",
         ),
         connect_timeout=fields.seconds("connect_timeout", default=10.0),
         read_timeout=fields.seconds("read_timeout", default=30.0),

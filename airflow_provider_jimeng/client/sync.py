@@ -6,10 +6,10 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..api.build import build_request, encode_body, query_body
-from ..api.models import (
+from airflow_provider_jimeng.api.build import build_request, encode_body, query_body
+from airflow_provider_jimeng.api.models import (
     API_VERSION,
     RESULT_ACTION,
     SUBMIT_ACTION,
@@ -18,12 +18,16 @@ from ..api.models import (
     SignedRequest,
     TransportFailure,
 )
-from ..policy.backoff import backoff_delay
-from .adapter import OnceAdapter, Opens
-from .limiter import query_limiter, submit_limiter
-from .route import proxy_for, tls_context
-from .settings import AccountSettings
-from .wire import Patience, exchange, steady_seconds
+from airflow_provider_jimeng.client.adapter import OnceAdapter, Opens
+from airflow_provider_jimeng.client.limiter import query_limiter, submit_limiter
+from airflow_provider_jimeng.client.route import proxy_for, tls_context
+from airflow_provider_jimeng.client.wire import Patience, exchange, steady_seconds
+from airflow_provider_jimeng.policy.backoff import backoff_delay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 #: How long the answer to a submit is still of use after the deadline: it may hold the id of a paid task.
 LATE_ANSWER_SECONDS = 600.0
@@ -39,9 +43,9 @@ class SyncClient:
     """
     Speaks to one account's endpoint from ordinary threads.
 
-    Each call is one request on one fresh connection: a connection that was kept alive and has gone stale would turn a
-    submit that was never sent into one of unknown outcome. Nothing is redirected, nothing repeated by a library, and
-    the environment's netrc never replaces the signature.
+    Each call is one request on one fresh connection: a connection that was kept alive and has gone stale
+    would turn a submit that was never sent into one of unknown outcome. Nothing is redirected, nothing
+    repeated by a library, and the environment's netrc never replaces the signature.
 
     :param settings: the account.
     :param now: the clock of the signature's date.
@@ -66,12 +70,12 @@ class SyncClient:
         """
         Send a submit, exactly once or not at all, and return within ``submit_deadline`` seconds.
 
-        The deadline covers the wait for the rate limit, the connection and the answer. ``NOT_SENT`` means that the
-        request has not left and never will; after ``NO_ANSWER`` a task may exist and be billed.
+        The deadline covers the wait for the rate limit, the connection and the answer. ``NOT_SENT`` means
+        that the request has not left and never will; after ``NO_ANSWER`` a task may exist and be billed.
 
         :param body: the encoded body; these bytes are signed and sent.
-        :param on_late: gets the answer that comes after the deadline (for up to ten minutes, while this process
-            lives), in another thread. It may hold the id of a paid task: record it.
+        :param on_late: gets the answer that comes after the deadline (for up to ten minutes, while this
+            process lives), in another thread. It may hold the id of a paid task: record it.
         :param started: by :func:`.wire.steady_seconds`, when the intent began to age; now, unless given.
         """
         settings = self._settings
@@ -82,7 +86,8 @@ class SyncClient:
         if not submit_limiter(settings).acquire(timeout=left / 2):
             return TransportFailure(
                 FailureKind.NOT_SENT,
-                f"this process's turn under the limit of {settings.submit_qps:g} submits a second comes too late",
+                f"this process's turn under the limit of {settings.submit_qps:g} submits a second comes too "
+                "late",
             )
         patience = Patience(
             settings.connect_timeout, settings.read_timeout, settings.submit_deadline, LATE_ANSWER_SECONDS

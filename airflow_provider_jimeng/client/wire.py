@@ -2,9 +2,10 @@
 """
 One request, sent at most once, with an end that no socket can put off.
 
-Whether a request that got no answer was sent is not guessed from the exception: a :class:`Gate` stands between the
-connection (name, TCP, proxy's CONNECT, TLS) and the first byte of the request. What fails before it was
-``NOT_SENT``; what fails after it is ``NO_ANSWER``; and it opens once, so that nothing below can send a second time.
+Whether a request that got no answer was sent is not guessed from the exception: a :class:`Gate` stands
+between the connection (name, TCP, proxy's CONNECT, TLS) and the first byte of the request. What fails before
+it was ``NOT_SENT``; what fails after it is ``NO_ANSWER``; and it opens once, so that nothing below can send a
+second time.
 """
 
 from __future__ import annotations
@@ -15,18 +16,27 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
-from ..api.models import Answer, FailureKind, Observation, SignedRequest, TransportFailure
-from ..api.parsing import parse_answer
-from .adapter import OnceAdapter
-from .blame import describe_failure
+from airflow_provider_jimeng.api.models import (
+    Answer,
+    FailureKind,
+    Observation,
+    SignedRequest,
+    TransportFailure,
+)
+from airflow_provider_jimeng.api.parsing import parse_answer
+from airflow_provider_jimeng.client.blame import describe_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.client.adapter import OnceAdapter
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +50,13 @@ def steady_seconds() -> float:
     """
     Read a clock that never jumps and also runs while the machine sleeps, in seconds from an arbitrary point.
 
-    A laptop's lid or a paused virtual machine must make an intent older; ``time.monotonic`` stands still on Linux.
+    A laptop's lid or a paused virtual machine must make an intent older; ``time.monotonic`` stands still on
+    Linux.
     """
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
-class GateShut(Exception):  # noqa: N818 - a signal between two threads, not an error for a caller
+class GateShut(Exception):
     """Raised in the sending thread instead of sending."""
 
 
@@ -53,8 +64,8 @@ class Gate:
     """
     The point of no return of one request.
 
-    :param expires: by :func:`steady_seconds`, when it no longer opens, so that a thread that was held up (a slow name
-        server, a suspended machine) doesn't send what its caller has given up.
+    :param expires: by :func:`steady_seconds`, when it no longer opens, so that a thread that was held up (a
+        slow name server, a suspended machine) doesn't send what its caller has given up.
     """
 
     def __init__(self, expires: float) -> None:
@@ -117,8 +128,8 @@ def exchange(
     """
     Send a request at most once on a fresh connection, and return within ``patience.total`` seconds.
 
-    The caller's thread only waits, so that neither a server that drips bytes nor a name server that hangs can hold
-    it, and an Airflow timeout that interrupts it also keeps in what was not yet sent.
+    The caller's thread only waits, so that neither a server that drips bytes nor a name server that hangs can
+    hold it, and an Airflow timeout that interrupts it also keeps in what was not yet sent.
 
     :param make_adapter: makes the connection's maker around the gate.
     :param started: by :func:`steady_seconds`, when the total began; now, unless given.
@@ -233,10 +244,12 @@ def _read_body(raw: Any) -> bytes:
     """
     Read what there is of a body, up to the limit.
 
-    A body that breaks off is returned as far as it came: an id that can be read from it is an id that was paid for.
+    A body that breaks off is returned as far as it came: an id that can be read from it is an id that was
+    paid for.
     """
     body = bytearray()
-    # read1 hands over what has arrived; read would hold a slow body back until its end, and drop it at an error.
+    # read1 hands over what has arrived; read would hold a slow body back until its end, and drop it at an
+    # error.
     read = getattr(raw, "read1", None) or raw.read
     try:
         while len(body) < MAX_ANSWER_BYTES:

@@ -1,0 +1,30 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""The few names of Airflow that moved between 3.1 and 3.3, found where they are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from airflow.sdk.log import mask_secret
+
+try:
+    from airflow.sdk.configuration import conf
+except ImportError:  # Airflow 3.1
+    from airflow.configuration import conf
+
+try:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined]
+
+try:
+    from airflow.sdk.log import amask_secret
+except ImportError:  # before Airflow 3.3
+
+    async def amask_secret(secret: Any, name: str | None = None) -> None:  # type: ignore[misc]
+        """Mask off the loop: the synchronous call may wait for an answer that only this loop can read."""
+        await asyncio.to_thread(mask_secret, secret, name)
+
+
+__all__ = ["AirflowNotFoundException", "amask_secret", "conf", "mask_secret"]
