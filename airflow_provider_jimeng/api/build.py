@@ -53,7 +53,8 @@ def query_body(req_key: str, task_id: str, req_json: str | Mapping[str, Any] | N
 
     :param req_key: that of the submit; another one finds no task.
     :param task_id: from the submit's answer.
-    :param req_json: options of the result (``aigc_meta``); they change the file, so give the same at every query.
+    :param req_json: options of the result (``aigc_meta``); they change the file, so give the same at every
+        query.
     """
     body: dict[str, Any] = {"req_key": req_key, "task_id": task_id}
     if req_json is not None:
@@ -72,9 +73,8 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
         return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         # No chaining: the encoder's own words quote the value.
-        raise JimengInputError(
-            f"body: it cannot be written as JSON ({type(error).__name__}). Nothing was sent, nothing was paid."
-        ) from None
+        why = f"it cannot be written as JSON ({type(error).__name__})"
+        raise JimengInputError(f"body: {why}. Nothing was sent, nothing was paid.") from None
 
 
 def build_request(

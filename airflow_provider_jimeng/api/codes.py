@@ -2,8 +2,8 @@
 """
 The vendor's error codes as one table, and what each allows.
 
-A code means different things to a submit and to a query: ``AccessDenied`` stops a submit, for which nothing was paid,
-but must not end the wait for a task that was paid and still runs. So each row says both.
+A code means different things to a submit and to a query: ``AccessDenied`` stops a submit, for which nothing
+was paid, but must not end the wait for a task that was paid and still runs. So each row says both.
 
 Sources: the interface document's "Business error codes", vendor facts section 3.
 """
@@ -11,7 +11,7 @@ Sources: the interface document's "Business error codes", vendor facts section 3
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -95,12 +95,14 @@ class CodeRule:
     One row of the table.
 
     :param code: business code or the gateway's ``CodeN``; ``None`` for the defaults of :func:`rule_for`.
-    :param name: the vendor's own words: a business message, or the gateway's ``Code``; empty where none is published.
+    :param name: the vendor's own words: a business message, or the gateway's ``Code``; empty where none is
+        published.
     :param meaning: the same in plain English.
-    :param new_attempt: as the verdict on a task, whether the vendor allows a new attempt (which pays again only for
-        a success: a failed task is not billed).
+    :param new_attempt: as the verdict on a task, whether the vendor allows a new attempt (which pays again
+        only for a success: a failed task is not billed).
     :param error: the class to raise when a submit stops at it.
-    :param http_statuses: the statuses under which the vendor sends it, the usual one first.
+    :param http_statuses: the statuses under which the vendor sends it, the usual one first; 500 and 403 stand
+        for "5xx" and "4xx" where no more is published, and it is empty where nothing is.
     """
 
     code: int | None
@@ -198,7 +200,7 @@ _FURTHER_BUSINESS = (
     _row(_INVALID, 50215, 400, "Input invalid for this service.", "the input is not valid for this product"),
     _row(_INPUT, 50218, 400, "", "the input was judged to be a risk"),
     _row(_PERMISSION, 50400, (401, 400), "", "no permission, product not activated, or a wrong req_key"),
-    _row(_REQUEST, 50402, 400, "", "the vendor does not know this interface"),
+    _row(_REQUEST, 50402, (), "", "the vendor does not know this interface"),
     _row(_INPUT, 50513, 400, "", "the input video failed review"),
     _row(_INPUT, 50514, 400, "", "the input's audio failed review"),
     _row(_OUTPUT, 50516, 400, "", "the output video failed review", new_attempt=True),
@@ -230,12 +232,11 @@ _GATEWAY = (
     _row(_PERMISSION, 100011, 403, "LackPolicy", "the key has no policy that allows this"),
     _row(_PERMISSION, 100012, 403, "AccessDenied", "the key may not do this"),
     _row(_PERMISSION, 100013, 403, "AccessDenied", "the key may not do this"),
-    _row(_PERMISSION, 100021, 403, "AccessDenied", "the key may not do this"),
-    _row(_INTERNAL, 100001, 500, "", "internal error of the gateway"),
-    _row(_INTERNAL, 100014, 500, "", "internal error of the gateway"),
-    _row(_INTERNAL, 100015, 502, "", "the gateway could not connect to the service"),
-    _row(_INTERNAL, 100016, 504, "", "the gateway's call of the service timed out"),
-    _row(_INTERNAL, 100023, 500, "", "internal error behind the gateway"),
+    _row(_PERMISSION, 100021, 403, "", "the key may not do this"),
+    *(
+        _row(_INTERNAL, code, 500, "", "the gateway failed, or could not reach the service in time")
+        for code in (100001, 100014, 100015, 100016, 100023)
+    ),
     _row(_RATE, 100018, 429, "FlowLimitExceeded", "the gateway's flow limit"),
     _row(_RATE, 100027, 429, "FlowLimitExceeded", "the gateway's flow limit"),
     _row(_RATE, 100034, 429, "FlowLimitExceeded", "the gateway's flow limit"),
@@ -287,9 +288,9 @@ def rule_for(answer: Answer) -> CodeRule:
     """
     Find what an answer allows, with defaults for codes this release does not model.
 
-    The defaults lean to the side that costs time and not money: a submit is *not created* only where the vendor's
-    own envelope refuses it with a 4xx, everything else is unknown; a query never ends a wait unless the answer says
-    ``done``.
+    The defaults lean to the side that costs time and not money: a submit is *not created* only where the
+    vendor's own envelope refuses it with a 4xx, everything else is unknown; a query never ends a wait unless
+    the answer says ``done``.
 
     :param answer: any answer, understood or not.
     """
@@ -297,22 +298,10 @@ def rule_for(answer: Answer) -> CodeRule:
     if rule is None:
         return _default(answer)
     if rule.family is Family.REVIEW_SERVICE and answer.http_status >= 500:
-        return _with(rule, OnSubmit.UNKNOWN, OnQuery.RETRY, JimengUnknownSubmitError)
+        return replace(
+            rule, on_submit=OnSubmit.UNKNOWN, on_query=OnQuery.RETRY, error=JimengUnknownSubmitError
+        )
     return rule
-
-
-def _with(rule: CodeRule, on_submit: OnSubmit, on_query: OnQuery, error: type[JimengError]) -> CodeRule:
-    return CodeRule(
-        rule.code,
-        rule.name,
-        rule.meaning,
-        rule.family,
-        on_submit,
-        on_query,
-        rule.new_attempt,
-        error,
-        rule.http_statuses,
-    )
 
 
 #: Timeouts that wear a 4xx: the request may well have been carried out.
@@ -340,7 +329,8 @@ def _default(answer: Answer) -> CodeRule:
                 answer, meaning, OnSubmit.RETRY, OnQuery.RETRY, JimengThrottledError, family=Family.RATE
             )
         on_query = OnQuery.VERDICT if done else OnQuery.HOLD
-        error = _REFUSALS.get(answer.http_status, JimengInputError)
+        other = JimengConfigurationError if answer.envelope is Envelope.GATEWAY else JimengInputError
+        error = _REFUSALS.get(answer.http_status, other)
         return _unmodelled(answer, meaning, OnSubmit.STOP, on_query, error)
     on_query = OnQuery.VERDICT if done else OnQuery.RETRY
     return _unmodelled(answer, meaning, OnSubmit.UNKNOWN, on_query, JimengUnknownSubmitError)

@@ -2,8 +2,9 @@
 """
 Checks of places: URLs that the vendor fetches, paths that results go to.
 
-Reached through :mod:`airflow_provider_jimeng.api.validation`. No message quotes a value: it may carry credentials or a
-presigned query string, and where its form is broken nobody can tell which part of it is the secret.
+Reached through :mod:`airflow_provider_jimeng.api.validation`. No message quotes a value: it may carry
+credentials or a presigned query string, and where its form is broken nobody can tell which part of it is the
+secret.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ __all__ = ["check_media_url", "check_output", "is_loopback_host", "refuse"]
 _URL_BYTES = 8192
 _PATH_BYTES = 4096
 _WEB = frozenset({"http", "https"})
-#: Schemes that may be named in a message; anything else before a colon may be a key pasted into the wrong field.
+#: Schemes that may be named in a message; anything else before a colon may be a key pasted into the wrong
+#: field.
 _NAMEABLE = frozenset(
     {"http", "https", "file", "ftp", "data", "s3", "s3a", "gs", "gcs", "tos", "oss", "abfs", "hdfs"}
 )
@@ -83,8 +85,8 @@ def check_media_url(
     :param value: the argument as given.
     :param field: its name, for the message.
     :param schemes: what the caller can turn into a URL that the vendor can fetch.
-    :param loopback_http_only: allow ``http://`` to this machine only, since a video on its way in the clear can be
-        replaced by anyone.
+    :param loopback_http_only: allow ``http://`` to this machine only, since a video on its way in the clear
+        can be replaced by anyone.
     :return: the URL, an internationalised host in its ASCII form, otherwise as given.
     :raises JimengInputError: naming the field.
     """
@@ -125,11 +127,9 @@ def _split(url: str, field: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port, parts = 0, None
-    if parts is None:
+        parts, port = None, None
+    if parts is None or port == 0:
         refuse(field, "the host or the port of the URL is malformed")
-    if port == 0:
-        refuse(field, "port 0 is not a port")
     return parts
 
 
@@ -203,8 +203,8 @@ def check_output(value: object, field: str, *, folder: bool | None = None) -> st
     """
     Check the form of a place where results go: an absolute path, or an fsspec URL.
 
-    Whether it can be written is found out by whoever writes; this keeps a template from climbing out of its folder
-    and keys out of logs.
+    Whether it can be written is found out by whoever writes; this keeps a template from climbing out of its
+    folder and keys out of logs.
 
     :param value: the argument as given: text or a path object.
     :param field: its name, for the message.

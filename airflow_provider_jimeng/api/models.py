@@ -75,7 +75,8 @@ class Answer:
     :param envelope: ``NONE`` where the body is not one of the vendor's envelopes (HTML, empty, cut short).
     :param code: business code, or the gateway's ``CodeN``; ``None`` for ``Envelope.NONE``.
     :param name: the gateway's ``Code`` word (``SignatureDoesNotMatch``), else an empty string.
-    :param message: the vendor's own words; for ``Envelope.NONE`` what was wrong with the body, without its bytes.
+    :param message: the vendor's own words; for ``Envelope.NONE`` what was wrong with the body, without its
+        bytes.
     :param data: the ``data`` object, ``None`` where it is null, absent or not an object.
     :param retry_after: seconds the answer asks to wait, if it does.
     :param server_date: the answer's ``Date`` header, to tell a wrong local clock.

@@ -2,8 +2,8 @@
 """
 Answers, parsed once and without ever raising.
 
-An answer that can't be understood may still stand for a task that was paid, so it is a value to decide on, not an
-exception to lose it in. Vendor facts, sections 3 and 5.
+An answer that can't be understood may still stand for a task that was paid, so it is a value to decide on,
+not an exception to lose it in. Vendor facts, sections 3 and 5.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = ["clean_text", "parse_answer", "readable_task_id", "status_of", "task_
 _MESSAGE_CHARS = 500
 _ID_CHARS = 200
 _URL_CHARS = 8192
-#: Longer digits than any id or code; turning them into an int costs quadratic time and is refused beyond 4300.
+#: Longer digits than any id or code; turning them into an int costs quadratic time and is refused beyond
+#: 4300.
 _DIGITS = 200
 _RETRY_AFTER_SECONDS = 24 * 3600.0
 
@@ -46,14 +47,14 @@ def clean_text(value: object, limit: int = _MESSAGE_CHARS) -> str:
     """
     Make the vendor's words fit for logs and ledger rows.
 
-    Control characters and lone surrogates go (a database refuses them, and the row with them), and so do the query
-    string and user-info of any URL quoted in them, since those are secrets of whoever presigned it.
+    Control characters and lone surrogates go (a database refuses them, and the row with them), and so do the
+    query string and user-info of any URL quoted in them, since those are secrets of whoever presigned it.
 
     :param value: anything; what is not text or a number becomes an empty string.
     :param limit: most characters to keep.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)[:limit]
+        return str(value) if value.bit_length() <= limit else ""
     if not isinstance(value, str):
         return ""
     text = value[: 4 * limit]
@@ -120,7 +121,7 @@ def _envelope(document: dict[str, Any]) -> tuple[Envelope, int | None, str, str,
 
 
 def _gateway_code(error: dict[str, Any], name: str) -> int | None:
-    """Find the most telling number: a business code in the word, a known ``CodeN``, the word's code, any number."""
+    """Find the most telling number: a known code in the word or in ``CodeN``, the word's, or any."""
     number = _integer(error.get("CodeN"))
     word = _integer(name)
     if word in RULES:
@@ -146,7 +147,8 @@ def _load(body: bytes) -> tuple[dict[str, Any] | None, str]:
     if not stripped:
         return None, "an empty body"
     try:
-        # A message in another encoding must not cost the task id beside it, so what can't be decoded is replaced.
+        # A message in another encoding must not cost the task id beside it, so what can't be decoded is
+        # replaced.
         document = json.loads(
             stripped.decode("utf-8-sig", errors="replace"),
             parse_int=_parse_int,
@@ -217,8 +219,8 @@ def readable_task_id(value: object) -> str | None:
     """
     Read a task id, or ``None`` where the value can't be trusted to be one.
 
-    A float has lost the last digits of a 19-digit id, so it is refused; an exact integer has not. Text must be
-    storable in any database.
+    A float has lost the last digits of a 19-digit id, so it is refused; an exact integer has not. Text must
+    be storable in any database.
 
     :param value: what stands where a task id should.
     """
@@ -253,7 +255,9 @@ def status_of(answer: Answer) -> str | None:
 
 def video_url_of(answer: Answer) -> str | None:
     """
-    Read the result's URL; products that make images give theirs in ``image_urls``, of which the first is taken.
+    Read the result's URL.
+
+    Products that make images give theirs in ``image_urls``; of these the first is taken.
 
     :param answer: of a query; the URL lives one hour and its query string is a secret.
     """
@@ -272,8 +276,7 @@ def _fetchable(value: object) -> str | None:
         return None
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        parts.port  # noqa: B018 - a property that raises
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
     return url if usable else None

@@ -2,8 +2,9 @@
 """
 Volcengine Signature V4 (HMAC-SHA256), step by step and pure.
 
-Each step is callable by itself, because the only useful question after a ``SignatureDoesNotMatch`` is *which* step
-differs. The product signs with this instead of the vendor's SDK since the SDK repeats a submit by itself.
+Each step is callable by itself, because the only useful question after a ``SignatureDoesNotMatch`` is *which*
+step differs. The product signs with this instead of the vendor's SDK since the SDK repeats a submit by
+itself.
 
 Vendor facts, section 1.
 """
@@ -47,6 +48,9 @@ _DEFAULT_PORTS = ("80", "443")
 #: Stands for what differs from request to request; no header or URL can hold a NUL.
 _BLANK = "\0"
 _HASH_BLOCK = 64
+#: The old formatting takes half the time of the new one, and this runs at every signature.
+_STAMP = "%04d%02d%02dT%02d%02d%02dZ"
+_NOTHING_SENT = "Nothing was sent, nothing was paid."
 
 
 def body_sha256(body: bytes) -> str:
@@ -63,22 +67,13 @@ def x_date(date: dt.datetime) -> str:
     Write a moment as ``X-Date`` wants it, in UTC and to the second.
 
     :param date: an aware datetime; take a fresh one for every send, since the vendor refuses old ones.
-    :raises JimengInputError: when it carries no time zone: guessing one gives a signature that is hours off.
+    :raises JimengInputError: when it has no time zone: guessing one gives a signature that is hours off.
     """
     if date.tzinfo is not dt.UTC:
         if date.utcoffset() is None:
-            raise JimengInputError(
-                "date: a time zone is required to sign (use an aware datetime). Nothing was sent, nothing was paid."
-            )
+            raise JimengInputError(f"date: a time zone is needed to sign. {_NOTHING_SENT}")
         date = date.astimezone(dt.UTC)
-    return "%04d%02d%02dT%02d%02d%02dZ" % (
-        date.year,
-        date.month,
-        date.day,
-        date.hour,
-        date.minute,
-        date.second,
-    )
+    return _STAMP % (date.year, date.month, date.day, date.hour, date.minute, date.second)
 
 
 def canonical_path(path: str) -> str:
@@ -123,7 +118,7 @@ def header_block(named: Mapping[str, str]) -> tuple[str, str]:
     For checking somebody else's signature too, where the ``SignedHeaders`` list says which ones count.
 
     :param named: lower-case names and their values.
-    :return: the block (``name:value\\n`` per header, sorted) and the names joined by ``;``.
+    :return: the block (a line ``name:value`` per header, sorted) and the names joined by ``;``.
     """
     names = sorted(named)
     return "".join([f"{name}:{named[name]}\n" for name in names]), ";".join(names)
@@ -133,8 +128,9 @@ def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
     """
     Choose the headers that the vendor signs and write them canonically.
 
-    Signed are ``Content-Type``, ``Content-MD5``, ``Host`` and all whose name starts with ``X-``, with a capital X:
-    the official SDKs leave ``x-lower`` alone, and so a proxy that adds such a header breaks nothing.
+    Signed are ``Content-Type``, ``Content-MD5``, ``Host`` and all whose name starts with ``X-``, with a
+    capital X: the official SDKs leave ``x-lower`` alone, and so a proxy that adds such a header breaks
+    nothing.
 
     :param headers: all headers of the request.
     :return: the block and the ``SignedHeaders`` list.
@@ -230,17 +226,36 @@ def _seal(inner: hashlib._Hash, outer: hashlib._Hash, text: str) -> str:
     return outer.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What stays the same for a day: the scope, the credential and HMAC's two hashes, keyed."""
+
+    scope: str
+    credential: str
+    inner: hashlib._Hash = field(repr=False)
+    outer: hashlib._Hash = field(repr=False)
+
+
 @lru_cache(maxsize=64)
-def _day(secret_key: str, day: str, region: str, service: str) -> tuple[str, hashlib._Hash, hashlib._Hash]:
+def _day(access_key: str, secret_key: str, day: str, region: str, service: str) -> _Day:
+    for name, value in (("access_key", access_key), ("secret_key", secret_key)):
+        if not value or not _fit_for_header(value):
+            raise JimengInputError(f"{name}: printable ASCII without line breaks is needed. {_NOTHING_SENT}")
+    scope = credential_scope(day, region, service)
     inner, outer = _hmac_states(signing_key(secret_key, day, region, service))
-    return credential_scope(day, region, service), inner, outer
+    return _Day(scope, f"{ALGORITHM} Credential={access_key}/{scope}", inner, outer)
+
+
+def _fit_for_header(value: str) -> bool:
+    # HTTP libraries refuse anything else too, but with the value in their message.
+    return value.isascii() and value.isprintable()
 
 
 def _target(url: str) -> tuple[str, str, str]:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    if not host:
-        raise JimengInputError("url: it names no host. Nothing was sent, nothing was paid.")
+    if not host or not _fit_for_header(host):
+        raise JimengInputError(f"url: it names no host, or one that is not ASCII. {_NOTHING_SENT}")
     pairs = parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")
     return signed_host(host), canonical_path(parts.path), canonical_query(pairs)
 
@@ -253,11 +268,9 @@ def _checked_headers(headers: Iterable[tuple[str, str]], host: str) -> dict[str,
         if lower in _OWN_NAMES:
             continue
         if lower in seen:
-            raise JimengInputError(f"headers: {lower} is given twice. Nothing was sent, nothing was paid.")
-        if "\n" in value or "\r" in value or "\0" in value:
-            raise JimengInputError(
-                f"headers: the value of {lower} holds a line break. Nothing was sent, nothing was paid."
-            )
+            raise JimengInputError(f"headers: {lower} is given twice. {_NOTHING_SENT}")
+        if not _fit_for_header(value):
+            raise JimengInputError(f"headers: {lower} needs printable ASCII in one line. {_NOTHING_SENT}")
         seen.add(lower)
         sent[name] = value.strip()
     if "host" not in seen:
@@ -276,9 +289,13 @@ class _Plan:
 
 @lru_cache(maxsize=256)
 def _plan(method: str, url: str, headers: tuple[tuple[str, str], ...], session_token: str) -> _Plan:
+    if not method.isascii() or not method.isalpha():
+        raise JimengInputError(f"method: one word is needed. {_NOTHING_SENT}")
     host, path, query = _target(url)
     sent = _checked_headers(headers, host)
     if session_token:
+        if not _fit_for_header(session_token):
+            raise JimengInputError(f"session_token: printable ASCII in one line is needed. {_NOTHING_SENT}")
         sent["X-Security-Token"] = session_token
     blanks = {"X-Content-Sha256": _BLANK, "X-Date": _BLANK}
     block, names = canonical_headers(sent | blanks)
@@ -323,17 +340,18 @@ def sign_request(
     :param service: ``cv`` for the product.
     :param date: aware; the vendor refuses one that is too far off (``InvalidTimestamp``).
     :return: all headers to send, ``Authorization`` included. Never log them.
-    :raises JimengInputError: when the date has no time zone, the URL no host, or a header a line break.
+    :raises JimengInputError: when the date has no time zone, the URL no host, or a header, a key or the token
+        what no header can carry. The message names it and holds nothing of it.
     """
     plan = _plan(method, url, tuple(headers.items()), session_token or "")
     moment = x_date(date)
     digest = body_sha256(body)
-    scope, inner, outer = _day(secret_key, moment[:8], region, service)
-    sealed = _seal(inner, outer, string_to_sign(moment, scope, plan.canonical % (digest, moment, digest)))
+    day = _day(access_key, secret_key, moment[:8], region, service)
+    text = string_to_sign(moment, day.scope, plan.canonical % (digest, moment, digest))
+    sealed = _seal(day.inner, day.outer, text)
     return {
         **plan.headers,
         "X-Date": moment,
         "X-Content-Sha256": digest,
-        "Authorization": f"{ALGORITHM} Credential={access_key}/{scope}, "
-        f"SignedHeaders={plan.signed_names}, Signature={sealed}",
+        "Authorization": f"{day.credential}, SignedHeaders={plan.signed_names}, Signature={sealed}",
     }

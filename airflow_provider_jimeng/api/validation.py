@@ -55,7 +55,8 @@ def check_task_id(value: object, field: str = "task_id") -> str:
 
     :param value: text; an exact integer is taken too.
     :param field: its name, for the message.
-    :raises JimengInputError: also for a float, since a 19-digit id has lost digits in it and names another task.
+    :raises JimengInputError: also for a float, since a 19-digit id has lost digits in it and names another
+        task.
     """
     if isinstance(value, float) or (isinstance(value, str) and _THROUGH_A_FLOAT.fullmatch(value.strip())):
         refuse(

@@ -2,20 +2,17 @@
 """
 What an answer to a query says about a paid task.
 
-A poll never fails a paid task: throttling, 5xx, HTML, timeouts and credential trouble mean wait or hold. Only the
-vendor's verdict, the 12 h horizon or the user's deadline ends a wait. Interface document, "Query a task"; vendor
-facts, sections 3 and 5.
+A poll never fails a paid task: throttling, 5xx, HTML, timeouts and credential trouble mean wait or hold. Only
+the vendor's verdict, the 12 h horizon or the user's deadline ends a wait. Interface document, "Query a task";
+vendor facts, sections 3 and 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from enum import Enum
-from typing import Any
+from dataclasses import dataclass, replace
 
 from airflow_provider_jimeng.api.codes import SUCCESS, CodeRule, Family, OnQuery, rule_for
-from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS, Answer, Observation, TransportFailure
+from airflow_provider_jimeng.api.models import Answer, Envelope, Observation, TransportFailure
 from airflow_provider_jimeng.api.parsing import status_of, video_url_of
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -24,126 +21,31 @@ from airflow_provider_jimeng.exceptions import (
     JimengWaitTimeoutError,
 )
 from airflow_provider_jimeng.policy.backoff import backoff_delay
+from airflow_provider_jimeng.policy.polling import PollDecision, PollKind, PollSettings, PollState
 
 __all__ = ["PollDecision", "PollKind", "PollSettings", "PollState", "decide_poll", "next_poll_delay"]
 
 DONE = "done"
 RUNNING = frozenset({"in_queue", "generating"})
 GONE = frozenset({"not_found", "expired"})
+#: Families whose codes can only be about the task, as opposed to the call that asks for it.
+_ABOUT_TASK = frozenset(
+    {
+        Family.PARAMETER,
+        Family.MEDIA,
+        Family.INPUT_REVIEW,
+        Family.OUTPUT_REVIEW,
+        Family.REVIEW_SERVICE,
+        Family.UNMODELLED,
+    }
+)
 _REMEMBERED_STATUSES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class PollSettings:
-    """
-    The numbers of a wait, all in seconds but ``lasting_answers``.
-
-    :param grace_seconds: after the submit, how long "no such task" and 50215 mean nothing (they are seen 10 to 30 s
-        after a submit of tasks that are fine).
-    :param lasting_answers: how many such answers in a row are believed after that.
-    :param lasting_seconds: and over how long they must have lasted, so that fast polling doesn't shorten the proof.
-    :param horizon_seconds: after the submit, when the vendor forgets a task.
-    :param min_delay: least time between two polls.
-    :param max_delay: most time between two polls of a task that runs.
-    :param hold_base: first delay of a hold (credentials, permission), doubled up to ``hold_cap``.
-    :param hold_cap: most delay of a hold.
-    :param retry_cap: most delay after an answer that says nothing; also the most that ``Retry-After`` is believed.
-    """
-
-    grace_seconds: float = 60.0
-    lasting_answers: int = 3
-    lasting_seconds: float = 15.0
-    horizon_seconds: float = TASK_LIFETIME_SECONDS
-    min_delay: float = 1.0
-    max_delay: float = 30.0
-    hold_base: float = 15.0
-    hold_cap: float = 300.0
-    retry_cap: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class PollState:
-    """
-    What one wait remembers between polls; lost at a restart without harm, since it only delays a conclusion.
-
-    :param started_at: epoch seconds of the first answer, the horizon's start where the submit's time is unknown.
-    :param doubt: which doubtful answer came last: ``gone``, ``50215``, ``no_url`` or ``odd_verdict``.
-    :param doubt_count: how often in a row.
-    :param doubt_since: epoch seconds of the first of that row.
-    :param holds: holds in a row.
-    :param failures: answers in a row that said nothing.
-    :param signed_again: refusals of the date or the token in a row.
-    :param unknown_statuses: status words already noted.
-    """
-
-    started_at: float | None = None
-    doubt: str | None = None
-    doubt_count: int = 0
-    doubt_since: float = 0.0
-    holds: int = 0
-    failures: int = 0
-    signed_again: int = 0
-    unknown_statuses: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write it as JSON-able values."""
-        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["unknown_statuses"] = list(self.unknown_statuses)
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PollState:
-        """
-        Read what :meth:`to_dict` wrote, also of another release: unknown fields are dropped, missing ones default.
-
-        :param values: of :meth:`to_dict`.
-        """
-        known = {item.name for item in fields(cls)}
-        kept = {name: value for name, value in values.items() if name in known}
-        kept["unknown_statuses"] = tuple(kept.get("unknown_statuses", ()))
-        return cls(**kept)
-
-
-class PollKind(Enum):
-    """Where a wait stands. ``WAIT`` and ``HOLD`` go on; the others end it."""
-
-    WAIT = "wait"
-    HOLD = "hold"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    DEADLINE = "deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class PollDecision:
-    """
-    What to do after one poll.
-
-    :param message: what happened and what it cost, fit for logs and ledger rows.
-    :param video_url: the result, where ``kind`` is ``SUCCEEDED``; a secret for an hour.
-    :param new_attempt: for ``FAILED``, whether the vendor allows another attempt.
-    :param retry_after: seconds to wait at least before the next poll.
-    :param note: something to log once.
-    :param error: for an end without success the class to raise, for ``HOLD`` what kind of trouble it is.
-    :param refresh: read the credentials anew before the next poll.
-    """
-
-    kind: PollKind
-    code: int | None = None
-    message: str = ""
-    request_id: str | None = None
-    video_url: str | None = None
-    new_attempt: bool = False
-    retry_after: float | None = None
-    note: str | None = None
-    error: type[JimengError] | None = None
-    refresh: bool = False
-
-    @property
-    def final(self) -> bool:
-        """Whether the wait is over."""
-        return self.kind not in (PollKind.WAIT, PollKind.HOLD)
+_EXPIRED = (
+    "the task was not fetched before the vendor forgot it, 12 hours after its submit; it may have been billed"
+)
+_DEADLINE = (
+    "the deadline passed while the task was running; it stays recorded, and a retry re-attaches at no cost"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +81,11 @@ def decide_poll(
     :param observation: the answer, or how far the query came without one.
     :param now: epoch seconds.
     :param submitted_at: epoch seconds, ``None`` where nobody knows: then the wait's own start counts.
-    :param deadline: epoch seconds of the user's patience, ``None`` for as long as the vendor remembers the task.
+    :param deadline: epoch seconds of the user's patience, ``None`` for as long as the vendor remembers the
+        task.
     :param settings: the numbers.
-    :return: the state to pass to the next call, and the decision. A verdict beats a deadline that has passed too.
+    :return: the state to pass to the next call, and the decision. A verdict beats a deadline that has passed
+        too.
     """
     if state.started_at is None:
         state = replace(state, started_at=now)
@@ -191,24 +95,16 @@ def decide_poll(
     if decision.final:
         return state, decision
     if moment.age >= settings.horizon_seconds:
-        return state, replace(
-            decision,
-            kind=PollKind.EXPIRED,
-            message=f"the vendor forgets a task after {settings.horizon_seconds / 3600:g} h, and this one was not "
-            "fetched by then; it may have been billed",
-            retry_after=None,
-            error=JimengTaskExpiredError,
-        )
+        return state, _ended(decision, PollKind.EXPIRED, _EXPIRED, JimengTaskExpiredError)
     if deadline is not None and now >= deadline:
-        return state, replace(
-            decision,
-            kind=PollKind.DEADLINE,
-            message="the deadline passed while the task was running; it stays recorded and a retry re-attaches, "
-            "which costs nothing",
-            retry_after=None,
-            error=JimengWaitTimeoutError,
-        )
+        return state, _ended(decision, PollKind.DEADLINE, _DEADLINE, JimengWaitTimeoutError)
     return state, decision
+
+
+def _ended(last: PollDecision, kind: PollKind, message: str, error: type[JimengError]) -> PollDecision:
+    return PollDecision(
+        kind, last.code, f"{message} (last: {last.message})", last.request_id, note=last.note, error=error
+    )
 
 
 def _judge(state: PollState, observation: Observation, moment: _Moment) -> tuple[PollState, PollDecision]:
@@ -218,12 +114,13 @@ def _judge(state: PollState, observation: Observation, moment: _Moment) -> tuple
     status = status_of(observation)
     if observation.code == SUCCESS:
         return _judge_status(state, observation, status, moment)
-    if status == DONE and rule.family is not Family.SUCCESS:
-        return _judge_failure(state, observation, rule, moment)
-    if status in GONE and rule.on_query in (OnQuery.VERDICT, OnQuery.GRACE, OnQuery.HOLD):
-        return _gone(state, observation, status or "", moment)
-    if status in RUNNING:
-        return _running(state, observation, None)
+    if observation.envelope is Envelope.BUSINESS:
+        if status == DONE:
+            return _judge_failure(state, observation, rule, moment)
+        if status in GONE and rule.family in _ABOUT_TASK:
+            return _gone(state, observation, status or "", moment)
+        if status in RUNNING and rule.family in _ABOUT_TASK:
+            return _running(state, observation, None)
     return _judge_code(state, observation, rule, moment)
 
 
@@ -253,16 +150,15 @@ def _judge_status(
 def _judge_failure(
     state: PollState, answer: Answer, rule: CodeRule, moment: _Moment
 ) -> tuple[PollState, PollDecision]:
-    """Judge ``done`` beside a code that is not success: the verdict, except where the code may be the query's own."""
-    if rule.family in (Family.RATE, Family.CONCURRENCY) or rule.on_query in (
-        OnQuery.HOLD,
-        OnQuery.SIGN_AGAIN,
-        OnQuery.REFRESH,
-    ):
-        if rule.family is not Family.PARAMETER:
-            state = _doubted(state, "odd_verdict", moment)
-            if not _lasting(state, moment):
-                return _judge_code(state, answer, rule, moment)
+    """
+    Judge ``done`` beside a code that is not success: the task's verdict.
+
+    A code of limits or credentials may be the query's own, so it is believed only when it lasts.
+    """
+    if rule.family not in _ABOUT_TASK and rule.family is not Family.INTERNAL:
+        state = _doubted(state, "odd_verdict", moment)
+        if not _lasting(state, moment):
+            return _judge_code(state, answer, rule, moment)
     return _settled(state), _failed(answer, rule)
 
 
@@ -359,7 +255,11 @@ def _invalid(
 
 
 def _no_url(state: PollState, answer: Answer, moment: _Moment) -> tuple[PollState, PollDecision]:
-    """Ask again; if it lasts, hold: the video may be paid, so only the deadline or the horizon gives it up."""
+    """
+    Ask again, and hold if it lasts.
+
+    The video may be paid, so only the deadline or the horizon gives it up.
+    """
     state = _doubted(replace(state, failures=0, signed_again=0), "no_url", moment)
     message = "the vendor says done, without a URL of the result"
     waiting = PollDecision(PollKind.WAIT, answer.code, message, answer.request_id)
@@ -406,9 +306,9 @@ def next_poll_delay(
     """
     Choose when to poll next.
 
-    A slot that is done but not noticed is idle and lost, a poll costs next to nothing but counts against the QPS
-    limit. So: with an expectation, first near its end and then every twentieth of it; without one, at a sixth of the
-    task's age.
+    A slot that is done but not noticed is idle and lost, a poll costs next to nothing but counts against the
+    QPS limit. So: with an expectation, first near its end and then every twentieth of it; without one, at a
+    sixth of the task's age.
 
     :param age: seconds since the submit.
     :param expected: seconds that such a task usually takes, if anybody knows.
@@ -421,6 +321,7 @@ def next_poll_delay(
         return poke_interval
     age = max(age, 0.0)
     if expected is not None and age < 0.95 * expected:
-        return max(expected * (0.95 + 0.05 * jitter) - age, settings.min_delay)
+        first = expected * (0.95 + 0.05 * jitter) - age
+        return min(max(first, settings.min_delay), settings.max_first_delay)
     step = 0.15 * age if expected is None else 0.05 * max(expected, age - expected)
     return min(max(step * (0.9 + 0.3 * jitter), settings.min_delay * (1 + 0.1 * jitter)), settings.max_delay)

@@ -10,8 +10,8 @@ class TokenBucket:
     """
     Spread calls to a rate, first come first served.
 
-    A reservation always succeeds and says how long to wait, so callers queue up in the order of their calls and none
-    has to come back. Not locked: the holder serialises calls.
+    A reservation always succeeds and says how long to wait, so callers queue up in the order of their calls
+    and none has to come back. Not locked: the holder serialises calls.
 
     :param rate: calls a second, above zero.
     :param burst: most calls at once after a quiet time, at least 1.

@@ -2,8 +2,8 @@
 """
 What a submit came to: created, not created, or unknown.
 
-The vendor has no idempotency key and no list of tasks, so a submit repeated after *unknown* may pay twice. Only what
-is certain to have created nothing is *not created*.
+The vendor has no idempotency key and no list of tasks, so a submit repeated after *unknown* may pay twice.
+Only what is certain to have created nothing is *not created*.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Reaction(Enum):
     """
     What to do next about a submit that created nothing.
 
-    ``SIGN_AGAIN`` and ``REFRESH`` (fetch the credentials anew) are for once; the second time they mean ``STOP``.
+    ``SIGN_AGAIN`` and ``REFRESH`` (fetch the credentials anew) are for once; the second time they mean
+    ``STOP``.
     """
 
     NONE = "none"
@@ -86,7 +87,8 @@ def judge_submit(observation: Observation, *, now: float | None = None) -> Submi
     Judge what a submit came to.
 
     :param observation: the answer, or how far the request came without one.
-    :param now: epoch seconds of the local clock, to tell by how much it is off when the vendor refuses the date.
+    :param now: epoch seconds of the local clock, to tell by how much it is off when the vendor refuses the
+        date.
     """
     if isinstance(observation, TransportFailure):
         return _judge_silence(observation)
