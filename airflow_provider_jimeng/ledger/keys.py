@@ -128,7 +128,8 @@ def canonical_url(url: str, volatile: Collection[str] = ()) -> str:
     Scheme and host lose their case, the default port, user-info and fragment go, percent-escapes get their
     normal form, and the parameters that are left are sorted by name (those of one name keep their order).
 
-    :param volatile: further parameter names that don't belong to the identity (``[jimeng] volatile_query_params``).
+    :param volatile: further parameter names that don't belong to the identity (``[jimeng]
+        volatile_query_params``).
     :raises JimengInputError: the URL can't be taken apart.
     """
     parts = _split(url)
@@ -188,7 +189,8 @@ def inputs_json(inputs: Mapping[str, object]) -> str:
         return json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise JimengInputError(
-            "The inputs hold a value that JSON can't express (NaN, an object, endless nesting); nothing was paid."
+            "The inputs hold a value that JSON can't express (NaN, an object, endless nesting). "
+            "Nothing was paid."
         ) from None
 
 

@@ -9,10 +9,12 @@ share a ledger disagree, and some of them sleep.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
-from airflow_provider_jimeng.ledger.states import TaskState
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.states import TaskState
 
 __all__ = [
     "DEFAULT_EXPECTED_SECONDS",
@@ -39,7 +41,7 @@ DEFAULT_EXPECTED_SECONDS = 180.0
 RESUBMIT_DEADLINES = 3
 
 
-class LostRace(JimengLedgerError):  # noqa: N818 - it names what happened, as the design does
+class LostRace(JimengLedgerError):
     """
     The row is no longer where the caller saw it: somebody else moved it, or the owner came too late.
 
@@ -187,14 +189,16 @@ class ClaimRequest:
     :param content_key: see :func:`airflow_provider_jimeng.ledger.keys.content_key`.
     :param inputs: canonical inputs as JSON text (:func:`~airflow_provider_jimeng.ledger.keys.inputs_json`).
     :param owner: a token of this execution and no other (a fresh UUID): who repeats a claim with it gets its
-        own unsent intent back as :class:`Claimed`, so that a commit that failed after it was applied is harmless.
+        own unsent intent back as :class:`Claimed`, so that a commit that failed after it was applied is
+        harmless.
     :param waiter: who queues: stable over retries and deferrals of one Airflow task instance.
     :param configured_limit: slots from the connection; ``None``: learned.
     :param send_deadline: seconds that one send may take in all.
     :param max_attempts: how many attempts (rejected ones aside) this provenance may make for this content.
     :param daily_submit_limit: most new submits of the account per UTC day.
     :param budget: most new submits of this provenance's attempt scope, over all contents.
-    :param expected_latest: id of the row that :meth:`Ledger.latest` showed the caller, ``None`` where there was none.
+    :param expected_latest: id of the row that :meth:`Ledger.latest` showed the caller, ``None`` where there
+        was none.
     :param supersede: replace that row although it is succeeded, landed or expired.
     """
 
@@ -236,9 +240,11 @@ class MustWait:
     """
     No slot now; a FIFO ticket is kept and no task row was written.
 
-    :param reason: ``slots``: all are busy; ``cooldown``: the vendor asked to slow down; ``queue``: others were first.
+    :param reason: ``slots``: all are busy; ``cooldown``: the vendor asked to slow down; ``queue``: others
+        were first.
     :param retry_after_seconds: a fair time to come back where nobody wakes the caller.
-    :param holders: the rows that count as busy, oldest first. Some may be done at the vendor: a query is free,
+    :param holders: the rows that count as busy, oldest first. Some may be done at the vendor: a query is
+        free,
         and recording its verdict frees the slot.
     """
 
@@ -248,6 +254,7 @@ class MustWait:
     limit: int
     retry_after_seconds: float
     holders: tuple[TaskRecord, ...] = field(repr=False)
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +271,14 @@ Claim = Claimed | Found | MustWait | Refused
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotView:
     """
-    What a waiter may know without writing: is it my turn?
+    What a waiter may know without writing.
 
     :param now: the database's clock.
     :param cooldown_until: end of the shared cool-down, ``None`` where there is none now.
     :param entitled: ids of the tickets that may claim now.
-    :param blocked: why every claim would be refused now (pause switch, breaker), ``None`` where nothing blocks.
+    :param waiting: ids of all tickets, first come first.
+    :param blocked: why every claim would be refused now (pause switch, breaker), ``None`` where nothing
+        blocks.
     """
 
     now: float
@@ -278,4 +287,5 @@ class SlotView:
     cooldown_until: float | None
     entitled: frozenset[int]
     holders: tuple[TaskRecord, ...] = field(repr=False)
+    waiting: tuple[int, ...] = field(default=(), repr=False)
     blocked: str | None = None

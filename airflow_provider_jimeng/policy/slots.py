@@ -2,7 +2,8 @@
 """
 How many slots there are, who may take one, and how long everybody keeps still after a refusal.
 
-Pure: the ledger reads rows, asks here, and writes what comes back. Times are epoch seconds, durations seconds.
+Pure: the ledger reads rows, asks here, and writes what comes back. Times are epoch seconds, durations
+seconds.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class LearnedLimit:
     :param proven: most tasks that ran at once since the last refusal.
     :param ceiling: tasks that ran when 50430 came.
     :param probe_after: until when the ceiling is believed.
-    :param refusals: ceilings in a row without an acceptance above them; each doubles the time until the next probe.
+    :param refusals: ceilings in a row without an acceptance above them; each doubles the time until the
+        next probe.
     """
 
     proven: int = 0
@@ -79,7 +81,8 @@ def after_refusal(learned: LearnedLimit, in_use: int, now: float) -> LearnedLimi
     """
     Return what a 50430 teaches.
 
-    :param in_use: tasks known to run when the refusal came, without the refused one. With none of ours running
+    :param in_use: tasks known to run when the refusal came, without the refused one. With none of ours
+        running
         somebody else uses the account; one at a time is still tried, at the pace of the cool-down.
     """
     ceiling = max(1, in_use)
@@ -125,7 +128,8 @@ def cool_down(
     """
     Return the cool-down after a refusal (50429, 50430 or the gateway's flow limit).
 
-    It doubles from 2 s to 60 s. Refusals that come while it already runs answer sends that were under way: they
+    It doubles from 2 s to 60 s. Refusals that come while it already runs answer sends that were under way:
+    they
     can only lengthen it to what the vendor asks for.
 
     :param retry_after: seconds the vendor asked for.
@@ -160,8 +164,10 @@ def entitled(
     """
     Return the ids of the tickets that may take a slot now: first come, first served.
 
-    A free slot is kept for the oldest ticket, for ``call_grace`` seconds from when it was called. Whoever does
-    not come by then keeps its seniority, but the slot is also offered to the next: a dead waiter blocks nobody,
+    A free slot is kept for the oldest ticket, for ``call_grace`` seconds from when it was called. Whoever
+    does
+    not come by then keeps its seniority, but the slot is also offered to the next: a dead waiter blocks
+    nobody,
     and a slow one loses nothing but this slot.
 
     :param free: number of free slots.

@@ -1,0 +1,312 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+The row of limits: the lock that every claim takes first, and what all processes share about a scope.
+
+Lock order, everywhere: the account's row, the scope's row, task rows, tickets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.ledger.engine import read_clock
+from airflow_provider_jimeng.ledger.keys import redact_text
+from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
+from airflow_provider_jimeng.ledger.rows import in_scope, task_record
+from airflow_provider_jimeng.ledger.schema import digest, limits, tasks, waiters
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.policy.slots import (
+    CoolDown,
+    LearnedLimit,
+    Ticket,
+    after_refusal,
+    cool_down,
+    effective_limit,
+    entitled,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+__all__ = [
+    "Limits",
+    "Occupancy",
+    "call_heads",
+    "drop_ticket",
+    "free_since",
+    "lock_account",
+    "lock_scope",
+    "note_refused",
+    "occupancy",
+    "queue",
+    "remark",
+    "save_limits",
+    "set_breaker",
+    "set_paused",
+    "slot_view",
+    "storable",
+]
+
+#: An unknown counts as busy for this many times the expected processing.
+UNKNOWN_FACTOR = 1.5
+_TEXT_MAX = 2000
+_OPEN = [str(TaskState.INTENT), str(TaskState.SUBMITTED), str(TaskState.UNKNOWN)]
+
+
+def storable(words: str) -> str:
+    """Return foreign words as every database takes them, without what may be secret in a URL."""
+    clean = words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+    return redact_text(clean)[:_TEXT_MAX]
+
+
+def remark(note: str, now: float, words: str) -> str:
+    """Return a note with one more line."""
+    when = dt.datetime.fromtimestamp(now, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    line = f"{when} {storable(' '.join(words.split()))}"
+    return f"{note}\n{line}" if note else line
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A row of limits."""
+
+    scope: Scope
+    configured: int | None = None
+    learned: LearnedLimit = LearnedLimit()
+    cool: CoolDown = CoolDown()
+    called_at: float | None = None
+    breaker: str | None = None
+    paused: str | None = None
+    note: str = ""
+
+    def limit_at(self, now: float) -> int:
+        """Return how many slots may be busy."""
+        return effective_limit(self.configured, self.learned, now)
+
+    def cooling_until(self, now: float) -> float | None:
+        """Return the end of the cool-down while it runs."""
+        return self.cool.until if self.cool.until is not None and now < self.cool.until else None
+
+
+def _account_scope(account: str) -> Scope:
+    return Scope(account, "", "")
+
+
+def _read(conn: Connection, scope: Scope, *, lock: bool) -> Limits | None:
+    query = select(limits).where(in_scope(limits, scope))
+    row = conn.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        return None
+    values = row._mapping
+    return Limits(
+        scope=scope,
+        configured=values["configured"],
+        learned=LearnedLimit(values["proven"], values["ceiling"], values["probe_after"], values["refusals"]),
+        cool=CoolDown(values["cooldown_until"], values["cooldown_streak"]),
+        called_at=values["called_at"],
+        breaker=values["breaker"],
+        paused=values["paused"],
+        note=values["note"],
+    )
+
+
+def _values(row: Limits) -> dict[str, Any]:
+    return {
+        "configured": row.configured,
+        "proven": row.learned.proven,
+        "ceiling": row.learned.ceiling,
+        "probe_after": row.learned.probe_after,
+        "refusals": row.learned.refusals,
+        "cooldown_until": row.cool.until,
+        "cooldown_streak": row.cool.streak,
+        "called_at": row.called_at,
+        "breaker": row.breaker,
+        "paused": row.paused,
+        "note": row.note,
+    }
+
+
+def save_limits(conn: Connection, row: Limits) -> None:
+    """Write a locked row of limits back."""
+    conn.execute(update(limits).where(in_scope(limits, row.scope)).values(**_values(row)))
+
+
+def lock_scope(conn: Connection, scope: Scope) -> Limits:
+    """Lock a scope's row until the transaction ends; makes it where it is missing."""
+    found = _read(conn, scope, lock=True)
+    if found is None:
+        # A twin that does the same wins the primary key; the whole work is then tried again.
+        found = Limits(scope)
+        keys = {"account": scope.account, "endpoint": scope.endpoint, "req_key": scope.req_key}
+        conn.execute(insert(limits).values(**keys, **_values(found)))
+    return found
+
+
+def lock_account(conn: Connection, account: str) -> Limits:
+    """Lock the row of an account, which carries the pause switch and serialises its daily limit."""
+    return lock_scope(conn, _account_scope(account))
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """
+    Who holds the slots of a scope, as derived from its rows.
+
+    :param holders: oldest first.
+    :param running: how many of them are known to run at the vendor.
+    :param aged_at: when the last one stopped counting by age alone.
+    """
+
+    holders: tuple[TaskRecord, ...]
+    running: int
+    aged_at: float | None
+
+
+def _holds_until(record: TaskRecord) -> float:
+    if record.state is TaskState.SUBMITTED:
+        return (record.submitted_at or record.created_at) + TASK_LIFETIME_SECONDS
+    unknown = UNKNOWN_FACTOR * record.expected_seconds
+    if record.state is TaskState.UNKNOWN:
+        return record.base + unknown
+    # The next claim makes an unknown of a stale intent: who only reads must see the slot come free all the
+    # same.
+    return record.base + max(record.send_deadline, unknown)
+
+
+def occupancy(conn: Connection, scope: Scope, now: float) -> Occupancy:
+    """Derive who holds the slots of a scope."""
+    query = select(tasks).where(in_scope(tasks, scope), tasks.c.state.in_(_OPEN)).order_by(tasks.c.id)
+    rows = [task_record(row) for row in conn.execute(query)]
+    holders = tuple(row for row in rows if now < _holds_until(row))
+    aged = [until for until in map(_holds_until, rows) if until <= now]
+    running = sum(row.state is TaskState.SUBMITTED for row in holders)
+    return Occupancy(holders, running, max(aged, default=None))
+
+
+def queue(conn: Connection, scope: Scope) -> list[Ticket]:
+    """Return the tickets of a scope, oldest first."""
+    query = select(waiters.c.id, waiters.c.called_at).where(in_scope(waiters, scope)).order_by(waiters.c.id)
+    return [Ticket(row[0], row[1]) for row in conn.execute(query)]
+
+
+def free_since(row: Limits, occupied: Occupancy, now: float) -> float | None:
+    """
+    Return since when the free slots may have been free without anybody being called.
+
+    Every write calls the heads of the queue; between two writes only time moves: a cool-down ends, an unknown
+    gets too old to count, a ceiling is due for a probe.
+    """
+    passed = (row.called_at, row.cool.until, row.learned.probe_after, occupied.aged_at)
+    return max((each for each in passed if each is not None and each <= now), default=None)
+
+
+def call_heads(conn: Connection, row: Limits, now: float) -> None:
+    """Call the tickets whose turn it is; the last step of everything that may free a slot."""
+    tickets = queue(conn, row.scope)
+    if not tickets:
+        return
+    free = row.limit_at(now) - len(occupancy(conn, row.scope, now).holders)
+    turn = entitled(tickets, free, now)
+    heads = [ticket.id for ticket in tickets if ticket.id in turn and ticket.called_at is None]
+    when = row.cooling_until(now) or now
+    if heads:
+        conn.execute(update(waiters).where(waiters.c.id.in_(heads)).values(called_at=when))
+    conn.execute(update(limits).where(in_scope(limits, row.scope)).values(called_at=now))
+
+
+def drop_ticket(conn: Connection, scope: Scope, waiter: str) -> None:
+    """Give up a place in the queue."""
+    row = lock_scope(conn, scope)
+    remove_ticket(conn, scope, waiter)
+    call_heads(conn, row, read_clock(conn))
+
+
+def remove_ticket(conn: Connection, scope: Scope, waiter: str) -> None:
+    """Delete a waiter's ticket, if it has one; the caller calls the next."""
+    conn.execute(
+        delete(waiters).where(in_scope(waiters, scope), waiters.c.waiter_digest == digest(waiter)),
+    )
+
+
+def note_refused(
+    conn: Connection,
+    scope: Scope,
+    *,
+    concurrency: bool,
+    in_use: int | None,
+    retry_after: float | None,
+    jitter: float,
+) -> None:
+    """Begin or lengthen the shared cool-down; a refusal for concurrency also teaches a ceiling."""
+    row = lock_scope(conn, scope)
+    now = read_clock(conn)
+    learned = row.learned
+    if concurrency:
+        running = occupancy(conn, scope, now).running if in_use is None else in_use
+        learned = after_refusal(learned, running, now)
+    cool = cool_down(row.cool, now, retry_after=retry_after, jitter=jitter)
+    row = Limits(scope, row.configured, learned, cool, row.called_at, row.breaker, row.paused, row.note)
+    save_limits(conn, row)
+    call_heads(conn, row, now)
+
+
+def set_paused(conn: Connection, account: str, *, by: str, reason: str, paused: bool) -> None:
+    """Turn the pause switch; a claim that began before has ended when this returns."""
+    row = lock_account(conn, account)
+    word = "paused" if paused else "resumed"
+    note = remark(row.note, read_clock(conn), f"{word} by {by}: {reason}")
+    words = storable(f"by {by}: {reason}") if paused else None
+    conn.execute(
+        update(limits).where(in_scope(limits, row.scope)).values(paused=words, note=note),
+    )
+
+
+def set_breaker(conn: Connection, scope: Scope, reason: str | None) -> None:
+    """Trip the breaker of a scope, or clear it (``None``)."""
+    row = lock_scope(conn, scope)
+    now = read_clock(conn)
+    words = "breaker cleared" if reason is None else f"breaker tripped: {reason}"
+    conn.execute(
+        update(limits)
+        .where(in_scope(limits, scope))
+        .values(breaker=None if reason is None else storable(reason), note=remark(row.note, now, words))
+    )
+
+
+def blocked_by(account: Limits | None, row: Limits | None) -> tuple[str, str] | None:
+    """Return the switch that stops every claim of a scope, and its words."""
+    if account is not None and account.paused is not None:
+        return "paused", account.paused
+    if row is not None and row.breaker is not None:
+        return "breaker", row.breaker
+    return None
+
+
+def slot_view(conn: Connection, scope: Scope, configured_limit: int | None) -> SlotView:
+    """Return what a waiter may know; writes nothing and locks nothing."""
+    account = _read(conn, _account_scope(scope.account), lock=False)
+    row = _read(conn, scope, lock=False) or Limits(scope)
+    now = read_clock(conn)
+    occupied = occupancy(conn, scope, now)
+    limit = effective_limit(configured_limit, row.learned, now)
+    cooling = row.cooling_until(now)
+    tickets = queue(conn, scope)
+    callable_now: Sequence[Ticket] = () if cooling is not None else tickets
+    free = limit - len(occupied.holders)
+    stop = blocked_by(account, row)
+    return SlotView(
+        now=now,
+        in_use=len(occupied.holders),
+        limit=limit,
+        cooldown_until=cooling,
+        entitled=frozenset(entitled(callable_now, free, now, free_since=free_since(row, occupied, now))),
+        holders=occupied.holders,
+        waiting=tuple(ticket.id for ticket in tickets),
+        blocked=None if stop is None else " ".join(stop),
+    )
