@@ -69,8 +69,7 @@ class JimengHook(VolcengineHook):
     def want(
         self, request: Request, *, provenance: Provenance | None = None, policies: Policies | None = None
     ) -> Wanted:
-        """Check a request and give it its identity; see
-        :func:`airflow_provider_jimeng.lifecycle.wanted.want`."""
+        """Check a request and give it its identity, for this connection's account."""
         return want(
             request,
             settings=self.settings,
@@ -141,8 +140,7 @@ class JimengHook(VolcengineHook):
         force_new: str | None = None,
         slot_timeout: float = 300.0,
     ) -> str:
-        """Return the id of a motion imitation task for this image and template video; see
-        :meth:`submit_task`."""
+        """Return the id of a task for this image and template video; see :meth:`submit_task`."""
         request = Request(image_url, video_url, req_key, None, variant, force_new)
         return self._submit(request, slot_timeout)
 

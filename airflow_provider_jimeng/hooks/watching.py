@@ -1,6 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The worker's side of waiting for a task: confirm, record, answer. Shared by the sensor and the
-operators."""
+"""The worker's side of waiting for a task, shared by sensor and operators: confirm, record, answer."""
 
 from __future__ import annotations
 

@@ -174,18 +174,8 @@ class Lander:
         raise JimengLandingError("no download was tried", content_key=record.content_key)
 
     def _make_room(self, record: TaskRecord, target: Target, source: Downloaded) -> Target:
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-        """Return where the bytes may go: the wanted place, or one beside it where
-        a foreign file stands there.""" if target.stat() is None:
+        """Return where the bytes may go: the wanted place, or beside it where that holds a foreign file."""
+        if target.stat() is None:
             return target
         occupant = self.ledger.landing_at(target.uri)
         if occupant is not None and occupant.content_key != record.content_key:
@@ -201,9 +191,8 @@ class Lander:
             return target
         return target.beside(f"{record.content_key}-{record.attempt}.mp4")
 
-
     def _is_copy(self, target: Target) -> bool:
-        """Return whether the file is a leftover of one that is safe elsewhere, as a kill while making room leaves."""
+        """Return whether the file is the leftover of one that is safe, as a kill while making room leaves."""
         folder = target.beside("").uri
         digest = target.sha256()
         for landing in self.ledger.landings_with(digest):

@@ -138,7 +138,12 @@ class Submitter:
             started = self.clock()
             claim = self.ledger.claim(request)
             if isinstance(claim, Claimed):
-                return self._send(claim.record, wanted, started)
+                outcome = self._send(claim.record, wanted, started)
+                if outcome is not None:
+                    return outcome
+                # Throttled: the next claim tells the shared cool-down and keeps a place in the queue.
+                supersede = None
+                continue
             if isinstance(claim, Found):
                 continue
             if isinstance(claim, Refused):
@@ -201,14 +206,16 @@ class Submitter:
             daily_submit_limit=self.settings.daily_submit_limit,
             budget=self.budget,
             expected_latest=None if record is None else record.id,
-            supersede=supersede is not None and record is not None and record.id == supersede.id,
+            supersede=record is not None
+            and (record.state is TaskState.EXPIRED or (supersede is not None and record.id == supersede.id)),
             validators=wanted.validators,
         )
 
     def _settle(self, claim: MustWait) -> bool:
-        return claim.reason == "slots" and settle_holders(self.ledger, self.client, claim.holders) > 0
+        head = claim.reason == "slots" and claim.ahead < max(1, claim.limit)
+        return head and settle_holders(self.ledger, self.client, claim.holders) > 0
 
-    def _send(self, record: TaskRecord, wanted: Wanted, started: float) -> Ensured:
+    def _send(self, record: TaskRecord, wanted: Wanted, started: float) -> Ensured | None:
         body = encode_body(wanted.body)
         for send in range(_SENDS):
             record = self._begin(record, started if send == 0 else self.clock())
@@ -219,7 +226,8 @@ class Submitter:
                 return self._unknown(record, outcome, wanted)
             if send + 1 < _SENDS and self._may_send_again(outcome):
                 continue
-            return self._not_created(record, outcome, wanted)
+            self._not_created(record, outcome, wanted)
+            return None
         raise JimengProtocolError("a send ended without an outcome", content_key=wanted.key)
 
     def _begin(self, record: TaskRecord, started: float) -> TaskRecord:
@@ -330,20 +338,21 @@ class Submitter:
         error = decide_unknown(record, outcome)
         raise error
 
-    def _not_created(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> Waiting:
+    def _not_created(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> None:
         self.ledger.record_rejected(
             record, code=outcome.code, message=outcome.message, request_id=outcome.request_id
         )
-        if outcome.throttled is not None:
-            wait = self.ledger.note_refused(
-                wanted.scope,
-                kind=outcome.throttled,
-                in_use=None,
-                retry_after=outcome.retry_after,
-                jitter=self.jitter(),
-            )
-            return Waiting("cooldown", retry_after=wait)
-        raise _refusal(outcome, wanted.key)
+        if outcome.throttled is None:
+            raise _refusal(outcome, wanted.key)
+        log.info(
+            "The vendor refused a submit for now (%s): all claims of the account cool down.", outcome.code
+        )
+        self.ledger.note_refused(
+            wanted.scope,
+            kind="rate" if outcome.throttled == "rate" else "concurrency",
+            retry_after=outcome.retry_after,
+            jitter=self.jitter(),
+        )
 
 
 def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownSubmitError:

@@ -9,12 +9,10 @@ import posixpath
 import tempfile
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: Beside the wanted names, results that had to make way, or that found their name taken, are kept here.
 SAFE_FOLDER = ".jimeng"

@@ -183,7 +183,7 @@ class SubmittingOperator(JimengOperator):
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
         turned_away = event is not None and event.get("status") == TURN
-        deadline = (event or {}).get("deadline") if turned_away else None
+        deadline = event.get("deadline") if event is not None and turned_away else None
         deadline = deadline or iso(time.time() + seconds_of(self.slot_timeout, "slot_timeout"))
         self.log.info(
             "No submit now (%s; %s of %s slots in use): waiting in the triggerer, nothing is paid meanwhile.",

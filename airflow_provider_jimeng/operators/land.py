@@ -98,8 +98,7 @@ class JimengLandResultOperator(JimengOperator):
         )
 
     def _land_without_row(self, reference: TaskReference, target: Target) -> Landed:
-        """Land a task that the ledger does not know: it was submitted elsewhere, so nothing but the file
-        remembers it."""
+        """Land a task that the ledger does not know, because it was submitted elsewhere."""
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             watched = Watched(reference.task_id, reference.req_key, reference.submitted_epoch)
             source = fetch_from_vendor(self.hook, watched, Path(folder) / "result")

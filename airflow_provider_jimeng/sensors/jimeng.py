@@ -194,8 +194,8 @@ class JimengTaskSensor(BaseSensorOperator):
     def _reference(self) -> TaskReference:
         if (self.task is None) == (self.vendor_task_id is None):
             raise JimengInputError(
-                "task: give either task (a task reference, usually submit.output) or vendor_task_id. Nothing "
-                "was paid "
+                "task: give either task (a task reference, usually submit.output) or vendor_task_id. "
+                "Nothing was paid "
                 "by this task"
             )
         if self.task is not None:
@@ -278,19 +278,7 @@ class JimengTaskSensor(BaseSensorOperator):
         self.link_target = task_page(settings.endpoint.origin, reference.task_id, loopback=settings.loopback)
 
     def _told(self, error: JimengError) -> Exception:
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-        """Return what to
-        raise, with ``soft_fail`` and ``never_fail`` meaning what they mean elsewhere in Airflow.""" if self.soft_fail or self.never_fail:
+        """Return what to raise; ``soft_fail`` and ``never_fail`` mean what they do elsewhere in Airflow."""
+        if self.soft_fail or self.never_fail:
             return AirflowSkipException(f"Skipping: {error}")
         return for_airflow(error)

@@ -22,7 +22,7 @@ from airflow_provider_jimeng.policy.poll import (
     decide_poll,
     next_poll_delay,
 )
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, settings_of
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, event_to_tell, settings_of
 from airflow_provider_jimeng.triggers.watch import ledger_reader, watched_here
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class JimengSlotTrigger(BaseTrigger):
         not_before: str | None = None,
         deadline: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.account = account
         self.endpoint = endpoint
         self.req_key = req_key
@@ -93,12 +93,12 @@ class JimengSlotTrigger(BaseTrigger):
         while True:
             now = time.time()
             if (deadline := epoch_of(self.deadline)) is not None and now >= deadline:
-                yield TriggerEvent({"status": DEADLINE, "deadline": self.deadline})
+                yield event_to_tell({"status": DEADLINE, "deadline": self.deadline})
                 return
             if now >= (epoch_of(self.not_before) or 0.0):
                 try:
                     if await self._is_turn(limit, asked):
-                        yield TriggerEvent({"status": TURN, "deadline": self.deadline})
+                        yield event_to_tell({"status": TURN, "deadline": self.deadline})
                         return
                     unreadable = False
                 except JimengLedgerError as error:
@@ -123,8 +123,7 @@ class JimengSlotTrigger(BaseTrigger):
 
 
 class _Holders:
-    """What the vendor says about the tasks that hold slots, asked no more often than their own watchers
-    would."""
+    """What the vendor says of the tasks that hold slots, asked no more often than their watchers would."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
