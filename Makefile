@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+#
+# make test   lint, types, unit and structural tests with their coverage gates, then the tests on real Airflow
+# make demo   one clip, end to end, on Airflow and a local vendor
+# make lint   ruff and mypy
+# make clean  remove what the above made
+#
+# They need a Python of 3.11 or later and nothing else, and make their own virtual environments here.
+# PYTHON=...   the Python to make them with            ARGS=...   more arguments for pytest or the demo
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: test unit engine lint demo constraints clean
+
+TEST_VENV := .venv-test
+DEMO_VENV := .venv-demo
+TEST_PYTHON := $(TEST_VENV)/bin/python
+INSTALL := pyproject.toml constraints.txt scripts/venv.sh
+# Sources for mypy: those of these folders that are there.
+TYPED := airflow_provider_jimeng tests $(wildcard dags/*.py) $(wildcard demo/*.py)
+# Money is decided in these: every branch of them is tested.
+GATED := airflow_provider_jimeng/api/*,airflow_provider_jimeng/policy/*,airflow_provider_jimeng/ledger/*
+AIRFLOW_VERSION := 3.3.2
+ARGS ?=
+
+test: lint unit engine
+
+unit: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m pytest -m "not engine" --cov --cov-report= --durations=15 $(ARGS)
+	$(TEST_PYTHON) -m coverage report --format=total | sed 's/^/Branch coverage of the package, %: /'
+	$(TEST_PYTHON) -m coverage report --include='$(GATED)' --fail-under=100 --precision=2
+
+# One after the other: two Airflows at once on two cores only make each other late.
+engine: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m pytest -m engine --durations=15 $(ARGS)
+
+lint: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m ruff check .
+	$(TEST_PYTHON) -m ruff format --check .
+	$(TEST_PYTHON) -m mypy $(TYPED)
+
+demo: $(DEMO_VENV)/.installed
+	$(DEMO_VENV)/bin/python demo/run.py $(ARGS)
+
+$(TEST_VENV)/.installed: $(INSTALL)
+	scripts/venv.sh $(TEST_VENV) dev
+
+$(DEMO_VENV)/.installed: $(INSTALL)
+	scripts/venv.sh $(DEMO_VENV) emulator,media
+
+# For instance: make constraints PYTHONS="python3.11 python3.12 python3.13"
+PYTHONS ?= python3
+constraints:
+	scripts/constraints.sh $(AIRFLOW_VERSION) $(PYTHONS)
+
+clean:
+	rm -rf $(TEST_VENV) $(DEMO_VENV) .demo .test .build dist .coverage htmlcov
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find airflow_provider_jimeng tests demo dags -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
