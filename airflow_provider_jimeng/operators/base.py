@@ -182,9 +182,9 @@ class SubmittingOperator(JimengOperator):
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
-        turned_away = event is not None and event.get("status") == TURN
-        deadline = event.get("deadline") if event is not None and turned_away else None
-        deadline = deadline or iso(time.time() + seconds_of(self.slot_timeout, "slot_timeout"))
+        # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first deadline.
+        given = None if event is None or event.get("status") != TURN else event.get("deadline")
+        deadline = given or iso(time.time() + seconds_of(self.slot_timeout, "slot_timeout"))
         self.log.info(
             "No submit now (%s; %s of %s slots in use): waiting in the triggerer, nothing is paid meanwhile.",
             waiting.reason,
