@@ -244,8 +244,8 @@ class MustWait:
         were first.
     :param retry_after_seconds: a fair time to come back where nobody wakes the caller.
     :param holders: the rows that count as busy, oldest first. Some may be done at the vendor: a query is
-        free,
-        and recording its verdict frees the slot.
+        free, and recording its verdict frees the slot.
+    :param ahead: number of older tickets.
     """
 
     reason: Literal["slots", "cooldown", "queue"]

@@ -151,7 +151,7 @@ landings = Table(
     Column("uri_digest", _DIGEST, nullable=False, unique=True),
     Column("size", BigInteger, nullable=False),
     Column("etag", Text, nullable=True),
-    Column("sha256", _DIGEST, nullable=False),
+    Column("sha256", _DIGEST, nullable=False, index=True),
     Column("content_type", Text, nullable=True),
     Column("landed_at", _TIME, nullable=False),
     **_TABLE,

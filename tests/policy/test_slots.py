@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_jimeng.policy.slots import (
+    COOL_DOWN_SECONDS_MAX,
+    PROBE_SECONDS,
+    PROBE_SECONDS_MAX,
+    RETRY_AFTER_SECONDS_MAX,
+    CoolDown,
+    LearnedLimit,
+    Ticket,
+    after_acceptance,
+    after_refusal,
+    cool_down,
+    effective_limit,
+    entitled,
+)
+
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("configured", "learned", "limit"),
+    [
+        (None, LearnedLimit(), 1),
+        (None, LearnedLimit(proven=1), 2),
+        (None, LearnedLimit(2, 2, NOW + 1, 1), 2),
+        (None, LearnedLimit(2, 2, NOW, 1), 3),
+        (None, LearnedLimit(2, 2, None, 1), 3),
+        (5, LearnedLimit(), 5),
+        (5, LearnedLimit(proven=9), 5),
+        (5, LearnedLimit(2, 2, NOW + 1, 1), 2),
+        (5, LearnedLimit(2, 2, NOW - 1, 1), 5),
+        (1, LearnedLimit(4, 4, NOW + 1, 1), 1),
+        (0, LearnedLimit(), 0),
+    ],
+    ids=str,
+)
+def test_the_limit_is_the_configured_or_one_more_than_proven_under_a_fresh_ceiling(
+    configured, learned, limit
+):
+    assert effective_limit(configured, learned, NOW) == limit
+
+
+def test_an_unconfigured_account_finds_its_two_slots_with_one_refusal():
+    learned = LearnedLimit()
+    for running in (1, 2):
+        assert effective_limit(None, learned, NOW) == running
+        learned = after_acceptance(learned, running)
+    assert effective_limit(None, learned, NOW) == 3
+    learned = after_refusal(learned, 2, NOW)
+    assert effective_limit(None, learned, NOW) == 2
+    assert effective_limit(None, learned, NOW + PROBE_SECONDS - 1) == 2
+    assert effective_limit(None, learned, NOW + PROBE_SECONDS) == 3
+
+
+def test_a_ceiling_that_holds_is_probed_ever_more_rarely():
+    learned, now, waits = LearnedLimit(), NOW, []
+    for _ in range(9):
+        learned = after_refusal(learned, 2, now)
+        assert learned.probe_after is not None
+        waits.append(learned.probe_after - now)
+        now = learned.probe_after
+    assert waits[:3] == [PROBE_SECONDS, 2 * PROBE_SECONDS, 4 * PROBE_SECONDS]
+    assert waits[-1] == PROBE_SECONDS_MAX
+
+
+def test_a_refusal_with_nothing_of_ours_running_still_leaves_one_to_try():
+    assert after_refusal(LearnedLimit(3), 0, NOW) == LearnedLimit(1, 1, NOW + PROBE_SECONDS, 1)
+
+
+def test_refusals_of_sends_under_way_can_only_lower_a_fresh_ceiling():
+    first = after_refusal(LearnedLimit(5), 3, NOW)
+    assert after_refusal(first, 4, NOW + 1).ceiling == 3
+    assert after_refusal(first, 2, NOW + 1) == LearnedLimit(2, 2, NOW + 1 + PROBE_SECONDS, 1)
+
+
+def test_an_acceptance_above_the_ceiling_forgets_it_and_below_keeps_it():
+    taught = LearnedLimit(2, 2, NOW, 3)
+    assert after_acceptance(taught, 3) == LearnedLimit(3)
+    assert after_acceptance(taught, 2) == taught
+    assert after_acceptance(LearnedLimit(4), 2) == LearnedLimit(4)
+
+
+def test_cool_downs_double_from_two_seconds_to_a_minute():
+    current, now, lengths = CoolDown(), NOW, []
+    for _ in range(8):
+        current = cool_down(current, now)
+        assert current.until is not None
+        lengths.append(current.until - now)
+        now = current.until
+    assert lengths == [2, 4, 8, 16, 32, 60, 60, COOL_DOWN_SECONDS_MAX]
+
+
+def test_refusals_during_a_cool_down_neither_double_it_nor_shorten_it():
+    running = CoolDown(NOW + 10, 3)
+    assert cool_down(running, NOW) == running
+    assert cool_down(running, NOW, retry_after=5) == running
+    assert cool_down(running, NOW, retry_after=25) == CoolDown(NOW + 25, 3)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "jitter", "seconds"),
+    [(None, 0.0, 2.0), (7.0, 0.0, 7.0), (1.0, 0.0, 2.0), (None, 0.5, 2.25), (86400.0, 0.0, RETRY_AFTER_SECONDS_MAX)],
+)
+def test_a_cool_down_heeds_the_vendor_within_reason_and_is_spread(retry_after, jitter, seconds):
+    assert cool_down(CoolDown(), NOW, retry_after=retry_after, jitter=jitter).until == NOW + seconds
+
+
+def tickets(*called: float | None) -> list[Ticket]:
+    return [Ticket(number, at) for number, at in enumerate(called, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "free", "turn"),
+    [
+        (tickets(), 2, set()),
+        (tickets(None), 0, set()),
+        (tickets(None), -1, set()),
+        (tickets(None, None, None), 1, {1}),
+        (tickets(None, None, None), 2, {1, 2}),
+        (tickets(None), 5, {1}),
+        # Called and still expected: the slot is kept.
+        (tickets(NOW - 30, None), 1, {1}),
+        # Called and not come: it may still come, but the next is called too.
+        (tickets(NOW - 31, None, None), 1, {1, 2}),
+        (tickets(NOW - 99, NOW - 31, None, None), 1, {1, 2, 3}),
+        (tickets(NOW - 31, None, None), 2, {1, 2, 3}),
+        # Called for the end of a cool-down.
+        (tickets(NOW + 20, None), 1, {1}),
+    ],
+)
+def test_first_come_first_served_and_the_dead_block_nobody(waiting, free, turn):
+    assert entitled(waiting, free, NOW) == turn
+    assert entitled(list(reversed(waiting)), free, NOW) == turn
+
+
+@pytest.mark.parametrize(
+    ("since", "turn"),
+    [
+        (None, {1}),
+        (NOW + 5, {1}),
+        (NOW - 30, {1}),
+        (NOW - 31, {1, 2}),
+        (NOW - 61, {1, 2, 3}),
+        (NOW - 3600, {1, 2, 3, 4}),
+    ],
+)
+def test_a_slot_that_came_free_by_time_alone_is_offered_to_one_more_every_grace(since, turn):
+    assert entitled(tickets(None, None, None, None), 1, NOW, free_since=since) == turn
+
+
+def test_two_slots_free_by_time_are_offered_side_by_side():
+    waiting = tickets(*[None] * 6)
+    assert entitled(waiting, 2, NOW, free_since=NOW - 31) == {1, 2, 3, 4}
+    assert entitled(waiting, 2, NOW, call_grace=60.0, free_since=NOW - 31) == {1, 2}
