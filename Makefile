@@ -11,6 +11,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: test unit engine lint demo constraints clean
 
 TEST_VENV := .venv-test

@@ -59,5 +59,4 @@ install --no-build-isolation -e ".[$extras]"
 echo "Compiling"
 "$folder/bin/python" -m compileall -q -j 2 "$folder"/lib/python3*/site-packages >/dev/null 2>&1 || true
 
-"$folder/bin/python" -m pip --disable-pip-version-check check 2>/dev/null || true
 touch "$folder/.installed"

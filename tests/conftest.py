@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -61,6 +62,15 @@ os.environ.update(
 def airflow_home() -> Path:
     """Return the folder that Airflow calls home in this test run."""
     return _HOME
+
+
+@pytest.fixture(scope="session")
+def airflow_metadata(airflow_home: Path) -> str:
+    """Return the URL of the home's metadata database with Airflow's tables in it, for ``dag.test()``."""
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(command, cwd=airflow_home, capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 
+import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
 from tests.loopback import LoopbackGuard, OutsideTrafficError, is_this_machine
+from tests.postgres import leashed
 
 
 def test_airflow_lives_in_a_throw_away_home(airflow_home):
@@ -55,3 +60,30 @@ def test_a_fresh_database_is_empty(postgres_database):
             assert connection.execute(text(tables)).scalar() == 0
     finally:
         engine.dispose()
+
+
+def test_airflow_has_its_tables_where_a_dag_is_tested(airflow_metadata):
+    engine = create_engine(airflow_metadata)
+    try:
+        with engine.connect() as connection:
+            assert connection.execute(text("select count(*) from dag_run")).scalar() == 0
+    finally:
+        engine.dispose()
+
+
+def test_a_leashed_program_ends_with_its_starter():
+    leashed_sleep = leashed([sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"])
+    starter = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", starter, *leashed_sleep]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = psutil.Process(int(process.stdout.readline()))
+        process.send_signal(signal.SIGKILL)
+    gone, alive = psutil.wait_procs([child], timeout=10)
+    assert (gone, alive) == ([child], [])

@@ -50,7 +50,7 @@ def settings(home: Path, database_url: str, dags_folder: Path, executor: str, po
             "execution_api_server_url": f"{base_url}/execution/",
             "fernet_key": "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
             "max_active_tasks_per_dag": 64,
-            # Airflow fails a healthy deferred task now and then; nobody wants to wait five minutes for its retry.
+            # Airflow fails healthy deferred tasks now and then; five minutes is long to wait for a retry.
             "default_task_retry_delay": 1,
             "min_serialized_dag_update_interval": 0,
         },
@@ -272,21 +272,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     chosen = parser.parse_args(arguments)
     env: dict[str, Any] = dict(pair.split("=", 1) for pair in chosen.env)
-    with contextlib.ExitStack() as cleanup:
+    # Both ways to be told to end clean up, also while Airflow is still starting.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanup:
         url = chosen.database_url
         if url is None:
             server = PostgresServer()
             cleanup.callback(server.stop)
             url = Databases(server.start().url).create("metadata")
-            shutil.rmtree(chosen.home / "components", ignore_errors=True)
+        shutil.rmtree(chosen.home / "components", ignore_errors=True)
         stack = AirflowStack(chosen.home, url, chosen.dags, chosen.executor, chosen.triggerers, env)
         cleanup.enter_context(stack)
         print(
             f"ready after {stack.boot_seconds:.0f} s: {stack.api.base_url}; logs in {stack.home}/components"
         )
         print("Ctrl-C ends it", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":
