@@ -46,7 +46,8 @@ def refuse(field: str, why: str) -> NoReturn:
     :param field: the argument's name.
     :param why: what is wrong and what to write instead; holds nothing of the value.
     """
-    raise JimengInputError(f"{field}: {why}. Nothing was sent, nothing was paid.")
+    # Without the context: the errors of the standard library quote what they could not read.
+    raise JimengInputError(f"{field}: {why}. Nothing was sent, nothing was paid.") from None
 
 
 def _text(value: object, field: str, what: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from airflow_provider_jimeng.api import signing
 from airflow_provider_jimeng.exceptions import JimengInputError
@@ -195,6 +195,8 @@ class TestWhatIsSigned:
         shanghai = moment_of(self.vector).astimezone(dt.timezone(dt.timedelta(hours=8)))
         assert sign(self.vector, date=shanghai) == sign(self.vector)
 
+    @example(b"k" * 64, "x")
+    @example(b"k" * 65, "x")
     @given(st.binary(max_size=200), st.text(max_size=80))
     def test_signature_is_hmac_sha256_for_any_key(self, key, text):
         expected = hmac.new(key, text.encode("utf-8"), hashlib.sha256).hexdigest()
