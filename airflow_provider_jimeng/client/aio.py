@@ -159,7 +159,11 @@ class AsyncClient:
         )
         try:
             return await _exchange(session, request, proxy)
-        except (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError) as error:
+        except aiohttp.ClientHttpProxyError as error:
+            return TransportFailure(
+                FailureKind.NOT_SENT, f"the proxy refuses the way to the host (HTTP {error.status})"
+            )
+        except aiohttp.ClientConnectorError as error:
             return TransportFailure(FailureKind.NOT_SENT, describe_failure(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return TransportFailure(FailureKind.NO_ANSWER, describe_failure(error))

@@ -54,8 +54,8 @@ def parse_origin(
 
 
 def _split_host(conn_id: str, url: str) -> tuple[str | None, str]:
-    if any(ord(char) <= 32 or ord(char) == 127 or char == "\\" for char in url):
-        refuse(conn_id, "host", "has a space, a control character or a backslash in it")
+    if any(ord(char) <= 32 or ord(char) == 127 or char in "\\%" for char in url):
+        refuse(conn_id, "host", "has a space, a control character, a backslash or a percent sign in it")
     if "@" in url:
         refuse(conn_id, "host", "has credentials in it: they belong into login and password")
     scheme: str | None = None
@@ -77,8 +77,8 @@ def _cut(rest: str) -> tuple[str, str, str]:
 
 
 def _split_authority(conn_id: str, authority: str) -> tuple[str, int | None]:
-    if authority.count(":") > 1 and literal_address(authority):
-        return authority.strip("[]").lower(), None
+    if "[" not in authority and authority.count(":") > 1 and literal_address(authority):
+        return authority.lower(), None
     try:
         parts = urlsplit(f"//{authority}")
         name, port = parts.hostname or "", parts.port

@@ -8,6 +8,7 @@ so both are told to ignore it, and what an operator of Airflow expects of it is 
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import threading
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_jimeng.client.settings import AccountSettings
+
+log = logging.getLogger(__name__)
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -106,6 +109,7 @@ def _make_context(trust: bool | str) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        log.warning("TLS certificates are not verified (`verify` is false): anyone on the way can answer.")
         return context
     path = certifi.where() if trust is True else str(trust)
     location: dict[str, Any] = {"capath": path} if os.path.isdir(path) else {"cafile": path}
