@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.hooks.jimeng import epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import (
     Watched,
@@ -44,11 +45,17 @@ class Watcher:
     expected: float | None = None
     state: PollState | None = None
 
-    def ask(self) -> PollDecision:
-        """Query once; a verdict is in the ledger before it is returned."""
+    def ask(self, *, seen_at: float | None = None) -> PollDecision:
+        """
+        Query once; a verdict is in the ledger before it is returned.
+
+        :param seen_at: epoch seconds at which a trigger saw the end.
+        """
         self.state, decision = harvest(self.hook.client, self.watched, now=time.time(), state=self.state)
         if self.record is not None:
-            self.record = record_verdict(self.hook.ledger, self.record, decision)
+            self.record = record_verdict(
+                self.hook.ledger, self.record, decision, state=self.state, seen_at=seen_at
+            )
         return decision
 
     def confirm(self, told: Mapping[str, Any] | None) -> PollDecision:
@@ -59,7 +66,7 @@ class Watcher:
         """
         if told is not None and isinstance(told.get("poll"), Mapping):
             self.state = PollState.from_dict(told["poll"])
-        return self.ask()
+        return self.ask(seen_at=epoch_of(told.get("seen_at")) if told is not None else None)
 
     def dispel_doubt(
         self, decision: PollDecision, sleep: Callable[[float], None] = time.sleep
@@ -69,7 +76,7 @@ class Watcher:
             self.hook.client, self.watched, self.state or PollState(), decision, now=time.time, sleep=sleep
         )
         if self.record is not None:
-            self.record = record_verdict(self.hook.ledger, self.record, decision)
+            self.record = record_verdict(self.hook.ledger, self.record, decision, state=self.state)
         return decision
 
     def wait(

@@ -15,7 +15,6 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -29,6 +28,8 @@ from airflow_provider_jimeng.ledger import schema
 from airflow_provider_jimeng.ledger.keys import redact_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 

@@ -8,7 +8,6 @@ Lock order, everywhere: the account's row, the scope's row, task rows, tickets.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,8 @@ from airflow_provider_jimeng.policy.slots import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.engine import Connection
 
 __all__ = [

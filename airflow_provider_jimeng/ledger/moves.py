@@ -9,7 +9,6 @@ is. Moves that may free a slot lock the scope's row of limits first and call the
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
@@ -22,6 +21,8 @@ from airflow_provider_jimeng.ledger.schema import tasks
 from airflow_provider_jimeng.ledger.states import TaskState, may_move
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.engine import Connection
 
 __all__ = [
@@ -82,10 +83,9 @@ def change(conn: Connection, row: TaskRecord, target: TaskState, now: float, **v
     if target in (_S.FAILED, _S.EXPIRED, _S.REJECTED, _S.RELEASED):
         values["live_key"] = None
     if target in (_S.SUCCEEDED, _S.FAILED, _S.EXPIRED):
-        started = row.submitted_at
-        values.setdefault("finished_at", now)
-        if values.get("elapsed") is None and started is not None:
-            values["elapsed"] = max(0.0, now - started)
+        # What a succeeded row has stands: expiring later ends nothing at the vendor.
+        if row.finished_at is None and row.submitted_at is not None:
+            values.update(finished_at=now, elapsed=max(0.0, now - row.submitted_at))
     conn.execute(
         update(tasks)
         .where(tasks.c.id == row.id)
@@ -131,10 +131,19 @@ def _verdict(
 
 
 def record_succeeded(
-    conn: Connection, record: TaskRecord, *, request_id: str | None, code: int | None, elapsed: float | None
+    conn: Connection,
+    record: TaskRecord,
+    *,
+    request_id: str | None,
+    code: int | None,
+    processing: float | None,
 ) -> TaskRecord:
     """Write the vendor's good verdict."""
-    values = {"request_id": request_id or record.request_id, "code": code, "elapsed": elapsed}
+    values = {
+        "request_id": request_id or record.request_id,
+        "code": code,
+        "processing_seconds": processing,
+    }
     return _verdict(conn, record, _S.SUCCEEDED, (_S.SUCCEEDED, _S.LANDED), message="", **values)
 
 

@@ -107,7 +107,9 @@ class TaskRecord:
     :param sent_at: when the last send began; ``None`` means that nothing was ever sent.
     :param send_count: number of sends that began.
     :param send_deadline: seconds that one send may take in all.
-    :param elapsed: seconds from submit to verdict.
+    :param elapsed: seconds from submit to the verdict's record.
+    :param processing_seconds: seconds that the vendor took, where the end was seen closely enough to learn
+        from.
     :param validators: etag, last-modified and size per input as JSON text, where they are known.
     :param expected_seconds: expected processing time; 1.5 times of it an unknown counts as a busy slot.
     :param note: what people and late answers did to this row, oldest first, one per line.
@@ -142,6 +144,7 @@ class TaskRecord:
     finished_at: float | None = None
     landed_at: float | None = None
     elapsed: float | None = None
+    processing_seconds: float | None = None
     validators: str | None = None
     note: str = ""
 

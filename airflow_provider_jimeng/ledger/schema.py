@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,8 @@ from sqlalchemy.dialects.mysql import LONGTEXT
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from sqlalchemy.engine import Connection
 
 __all__ = [
@@ -131,6 +132,7 @@ tasks = Table(
     Column("finished_at", _TIME, nullable=True),
     Column("landed_at", _TIME, nullable=True),
     Column("elapsed", _TIME, nullable=True),
+    Column("processing_seconds", _TIME, nullable=True),
     Column("validators", _LONG, nullable=True),
     Column("note", _LONG, nullable=False),
     UniqueConstraint("content_key", "attempt", name="jimeng_tasks_attempt"),

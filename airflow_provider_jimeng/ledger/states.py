@@ -15,9 +15,12 @@ The states of a task row and the moves between them; anything that is not in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["LEGAL_MOVES", "LIVE", "SUPERSEDABLE", "TaskState", "may_move"]
 

@@ -243,17 +243,18 @@ class Ledger:
         *,
         request_id: str | None = None,
         code: int | None = None,
-        elapsed: float | None = None,
+        processing: float | None = None,
     ) -> TaskRecord:
         """
         Write the vendor's good verdict and free the slot.
 
-        :param elapsed: seconds from submit to done; ``None``: until now.
+        :param processing: seconds that the vendor took, where the end was seen closely; teaches
+            :meth:`typical_seconds`.
         :raises LostRace: the row stands elsewhere.
         """
         return self._database.write(
             lambda conn: moves.record_succeeded(
-                conn, record, request_id=request_id, code=code, elapsed=elapsed
+                conn, record, request_id=request_id, code=code, processing=processing
             )
         )
 

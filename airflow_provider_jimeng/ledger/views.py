@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, func, select
@@ -14,6 +13,8 @@ from airflow_provider_jimeng.ledger.schema import digest, landings, tasks
 from airflow_provider_jimeng.ledger.states import LIVE, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.engine import Connection
     from sqlalchemy.sql.elements import ColumnElement
 
@@ -104,11 +105,11 @@ def new_submits_since(conn: Connection, account: str, since: float) -> int:
 
 
 def typical_seconds(conn: Connection, scope: Scope) -> float | None:
-    """Return the median processing time of the last 20 successes, ``None`` without any."""
+    """Return the median processing time of the last 20 successes that were watched, ``None`` without any."""
     done = [str(TaskState.SUCCEEDED), str(TaskState.LANDED)]
     query = (
-        select(tasks.c.elapsed)
-        .where(in_scope(tasks, scope), tasks.c.state.in_(done), tasks.c.elapsed.is_not(None))
+        select(tasks.c.processing_seconds)
+        .where(in_scope(tasks, scope), tasks.c.state.in_(done), tasks.c.processing_seconds.is_not(None))
         .order_by(tasks.c.finished_at.desc())
         .limit(_HISTORY)
     )

@@ -15,6 +15,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengTaskFailedError,
     JimengWaitTimeoutError,
 )
+from airflow_provider_jimeng.ledger.records import DEFAULT_EXPECTED_SECONDS
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
@@ -22,6 +23,7 @@ from airflow_provider_jimeng.policy.poll import (
     PollSettings,
     PollState,
     decide_poll,
+    processing_estimate,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ log = logging.getLogger(__name__)
 #: The doubts of :class:`PollState` that end in a verdict; ``no_url`` never does.
 _BELIEVED_IF_LASTING = frozenset({"gone", "50215"})
 _FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED, TaskState.FAILED, TaskState.EXPIRED})
+
+
+def expectation(record: TaskRecord) -> float | None:
+    """Return how long a task is expected to take, ``None`` where its row only carries the general default."""
+    return None if record.expected_seconds == DEFAULT_EXPECTED_SECONDS else record.expected_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +105,33 @@ def harvest_doubt(
     return state, decision
 
 
-def record_verdict(ledger: Ledger, record: TaskRecord, decision: PollDecision) -> TaskRecord:
+def record_verdict(
+    ledger: Ledger,
+    record: TaskRecord,
+    decision: PollDecision,
+    *,
+    state: PollState | None = None,
+    seen_at: float | None = None,
+) -> TaskRecord:
     """
     Write a final decision into the ledger, which frees the task's slot; anything else changes nothing.
 
     Idempotent: two watchers of one task, or a watcher that runs again, write the same row.
+
+    :param state: what the wait remembers, to learn how long such tasks take.
+    :param seen_at: epoch seconds at which the end was seen; now, if it was seen by the caller.
     """
     if record.state in _FINISHED:
         return record
     if decision.kind is PollKind.SUCCEEDED:
-        elapsed = None if record.submitted_at is None else max(0.0, ledger.now() - record.submitted_at)
+        processing = processing_estimate(
+            submitted_at=record.submitted_at,
+            running_at=None if state is None else state.running_at,
+            done_at=ledger.now() if seen_at is None else seen_at,
+            expected=expectation(record),
+        )
         return ledger.record_succeeded(
-            record, request_id=decision.request_id, code=decision.code, elapsed=elapsed
+            record, request_id=decision.request_id, code=decision.code, processing=processing
         )
     if decision.kind is PollKind.FAILED:
         return ledger.record_failed(

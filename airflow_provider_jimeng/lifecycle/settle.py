@@ -8,25 +8,26 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
-from airflow_provider_jimeng.ledger.records import DEFAULT_EXPECTED_SECONDS, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt, record_verdict
+from airflow_provider_jimeng.lifecycle.harvest import (
+    Watched,
+    expectation,
+    harvest,
+    harvest_doubt,
+    record_verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_jimeng.client.sync import SyncClient
+    from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
 #: A claim is in a hurry; whatever is left is settled by the next one.
 _AT_MOST = 8
-
-
-def expectation(record: TaskRecord) -> float | None:
-    """Return how long a task is expected to take, ``None`` where its row only carries the general default."""
-    return None if record.expected_seconds == DEFAULT_EXPECTED_SECONDS else record.expected_seconds
 
 
 def worth_asking(record: TaskRecord, now: float) -> bool:

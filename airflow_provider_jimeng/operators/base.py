@@ -144,7 +144,7 @@ class SubmittingOperator(JimengOperator):
         self.deferrable = deferrable
 
     def _policies(self) -> Policies:
-        attempts = self.max_attempts
+        attempts: Any = self.max_attempts
         if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
             raise JimengInputError(
                 f"max_attempts must be a whole number from 1, not {attempts!r}. Nothing was paid"
@@ -182,7 +182,8 @@ class SubmittingOperator(JimengOperator):
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
-        # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first deadline.
+        # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
+        # deadline.
         given = None if event is None or event.get("status") != TURN else event.get("deadline")
         deadline = given or iso(time.time() + seconds_of(self.slot_timeout, "slot_timeout"))
         self.log.info(

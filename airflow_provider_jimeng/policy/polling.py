@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_jimeng.exceptions import JimengError
 
 __all__ = ["PollDecision", "PollKind", "PollSettings", "PollState"]
@@ -63,6 +64,7 @@ class PollState:
     :param failures: answers in a row that said nothing.
     :param signed_again: refusals of the date or the token in a row.
     :param unknown_statuses: status words already noted.
+    :param running_at: epoch seconds of the last answer that said that the task runs.
     """
 
     started_at: float | None = None
@@ -73,6 +75,7 @@ class PollState:
     failures: int = 0
     signed_again: int = 0
     unknown_statuses: tuple[str, ...] = ()
+    running_at: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as JSON-able values."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_jimeng.client.aio import AsyncClient
-from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
     PollKind,
@@ -179,6 +179,7 @@ class JimengTaskTrigger(BaseTrigger):
             "message": decision.message,
             "request_id": decision.request_id,
             "poll": state.to_dict(),
+            "seen_at": iso(time.time()),
         }
 
     async def on_kill(self) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.settle import expectation
+from airflow_provider_jimeng.lifecycle.harvest import expectation
 from airflow_provider_jimeng.policy.poll import (
     PollKind,
     PollSettings,
