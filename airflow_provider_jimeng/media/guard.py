@@ -230,6 +230,9 @@ def _named(url: str) -> str:
 
 
 def _resolve(host: str, port: int) -> list[Address]:
+    with contextlib.suppress(OSError, UnicodeError):
+        # The old spellings of an address (127.1, 0x7f000001, 2130706433), which a proxy may understand too.
+        return [IPv4Address(socket.inet_aton(host))]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -256,7 +259,8 @@ def _private_kind(address: Address) -> str | None:
         return "multicast"
     if address.is_unspecified:
         return "unspecified"
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped or address in _NAT64):
+        # Only an envelope: the address in it decides.
         return None
     if address.is_private or (isinstance(address, IPv6Address) and address.is_site_local):
         return "private"

@@ -8,8 +8,8 @@ from typing import Any
 from airflow_provider_jimeng.api.models import Credentials, Endpoint
 from airflow_provider_jimeng.client.settings import AccountSettings
 
-SECRET = "SK-that-must-never-be-seen"  # noqa: S105
-TOKEN = "STS-that-must-never-be-seen"  # noqa: S105
+SECRET = "SK-that-must-never-be-seen"
+TOKEN = "STS-that-must-never-be-seen"
 
 
 def settings_for(origin: str, **changes: Any) -> AccountSettings:

@@ -20,6 +20,7 @@ from airflow_provider_jimeng.api.models import Answer, Envelope, FailureKind, Tr
 from airflow_provider_jimeng.api.parsing import status_of
 from airflow_provider_jimeng.client import aio, route
 from airflow_provider_jimeng.client.aio import AsyncClient, close_sessions
+from airflow_provider_jimeng.client.sync import QUERY_TRIES
 
 from tests.client.servers import (
     DONE,
@@ -105,7 +106,8 @@ def _run_vendor(vendor: _SlowVendor, ready: threading.Event, box: dict[str, Any]
 
 
 def test_fifty_queries_at_once_never_block_the_loop(caplog: pytest.LogCaptureFixture):
-    vendor, ready, box = _SlowVendor(1.0), threading.Event(), {}
+    vendor, ready = _SlowVendor(1.0), threading.Event()
+    box: dict[str, Any] = {}
     thread = threading.Thread(target=_run_vendor, args=(vendor, ready, box), daemon=True)
     thread.start()
     assert ready.wait(10)
@@ -277,7 +279,7 @@ async def test_trouble_is_no_answer_within_the_deadline(behave: Any):
         assert time.monotonic() - began < 4
     assert isinstance(observation, TransportFailure)
     assert observation.kind is FailureKind.NO_ANSWER
-    assert len(server.requests) >= aio.QUERY_TRIES
+    assert len(server.requests) >= QUERY_TRIES
 
 
 async def test_redirect_is_not_followed():
@@ -331,7 +333,9 @@ async def test_body_that_breaks_off_is_judged_as_it_came():
 
 async def test_proxy_of_the_connection_is_used_with_its_password():
     with serving(answering(DONE)) as proxy:
-        settings = settings_for("http://visual.test", proxies={"http": f"http://user:pw@127.0.0.1:{proxy.port}"})
+        settings = settings_for(
+            "http://visual.test", proxies={"http": f"http://user:pw@127.0.0.1:{proxy.port}"}
+        )
         observation = await AsyncClient(settings).query("k", "1")
     assert isinstance(observation, Answer)
     assert proxy.requests[0].startswith(b"POST http://visual.test/?Action=")
@@ -344,7 +348,9 @@ async def test_proxy_that_refuses_the_way_was_not_sent():
         connection.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 
     with serving(refuse) as proxy:
-        settings = settings_for("https://visual.test", proxies={"https": f"http://u:pw-secret@127.0.0.1:{proxy.port}"})
+        settings = settings_for(
+            "https://visual.test", proxies={"https": f"http://u:pw-secret@127.0.0.1:{proxy.port}"}
+        )
         observation = await AsyncClient(settings).query("k", "1")
     assert isinstance(observation, TransportFailure)
     assert observation.kind is FailureKind.NOT_SENT

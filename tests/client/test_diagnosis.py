@@ -58,7 +58,9 @@ def test_each_trouble_has_its_own_words(observation: Any, words: str):
     ],
 )
 def test_bad_clock_is_told_with_how_much(server_date: dt.datetime | None, words: str):
-    works, message = diagnose(gateway(100006, "InvalidTimestamp", 403, server_date=server_date), SETTINGS, NOW)
+    works, message = diagnose(
+        gateway(100006, "InvalidTimestamp", 403, server_date=server_date), SETTINGS, NOW
+    )
     assert not works
     assert "Bad clock" in message
     assert words in message

@@ -55,7 +55,8 @@ def test_waiting_turns_really_wait():
         loop = asyncio.get_running_loop()
         began = loop.time()
         await asyncio.gather(
-            *(shared.acquire_async() for _ in range(5)), *(asyncio.to_thread(shared.acquire) for _ in range(5))
+            *(shared.acquire_async() for _ in range(5)),
+            *(asyncio.to_thread(shared.acquire) for _ in range(5)),
         )
         return loop.time() - began
 
@@ -64,11 +65,15 @@ def test_waiting_turns_really_wait():
 
 def test_clients_of_one_account_share_a_limiter_and_others_have_their_own():
     one = settings_for("http://127.0.0.1:1", query_qps=3.0)
-    same = settings_for("http://127.0.0.1:1", query_qps=3.0, conn_id="another", credentials=Credentials("B", "C"))
+    same = settings_for(
+        "http://127.0.0.1:1", query_qps=3.0, conn_id="another", credentials=Credentials("B", "C")
+    )
     assert query_limiter(one) is query_limiter(same)
     assert query_limiter(one) is not submit_limiter(one)
     assert query_limiter(one) is not query_limiter(settings_for("http://127.0.0.1:1", query_qps=4.0))
-    assert query_limiter(one) is not query_limiter(settings_for("http://127.0.0.1:1", query_qps=3.0, account="b"))
+    assert query_limiter(one) is not query_limiter(
+        settings_for("http://127.0.0.1:1", query_qps=3.0, account="b")
+    )
     assert query_limiter(one) is not query_limiter(
         settings_for("", query_qps=3.0, endpoint=Endpoint("http://127.0.0.1:2"))
     )

@@ -50,7 +50,11 @@ def test_query_is_asked_again_after_a_reset_and_signed_anew():
 
 
 def test_query_gives_up_after_a_few_times():
-    with serving(lambda connection: connection.read_request() and connection.reset()) as server:
+    def reset(connection: Connection) -> None:
+        connection.read_request()
+        connection.reset()
+
+    with serving(reset) as server:
         observation = SyncClient(settings_for(server.url)).query("k", "1")
     assert isinstance(observation, TransportFailure)
     assert len(server.requests) == sync.QUERY_TRIES
@@ -101,7 +105,9 @@ def test_call_makes_any_action_once():
 
 
 def test_ca_bundle_that_is_missing_is_named_before_anything_is_sent():
-    with pytest.raises(JimengConfigurationError, match="`verify`.*/no/such/bundle.pem|/no/such/bundle.pem.*`verify`"):
+    with pytest.raises(
+        JimengConfigurationError, match="`verify`.*/no/such/bundle.pem|/no/such/bundle.pem.*`verify`"
+    ):
         SyncClient(settings_for("https://127.0.0.1:1", verify="/no/such/bundle.pem"))
 
 
@@ -113,7 +119,9 @@ def test_ca_bundle_without_certificates_is_named(tmp_path: Any):
 
 
 def test_ca_folder_is_accepted(tmp_path: Any):
-    assert SyncClient(settings_for("https://127.0.0.1:1", verify=str(tmp_path))).settings.verify == str(tmp_path)
+    assert SyncClient(settings_for("https://127.0.0.1:1", verify=str(tmp_path))).settings.verify == str(
+        tmp_path
+    )
 
 
 def test_socks_proxy_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch):

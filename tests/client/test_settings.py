@@ -17,7 +17,7 @@ from airflow_provider_jimeng.client.settings import AccountSettings, account_dig
 from airflow_provider_jimeng.exceptions import JimengConfigurationError
 from airflow_provider_jimeng.ledger.records import Scope
 
-SECRET = "the-secret-key"  # noqa: S105
+SECRET = "the-secret-key"
 
 
 def parse(extra: Any = None, **fields: Any) -> AccountSettings:
@@ -67,7 +67,9 @@ def test_account_is_a_digest_of_the_access_key_unless_named():
 
 
 def test_settings_are_frozen_and_show_no_secret():
-    settings = parse({"session_token": "the-token", "account": "a", "proxies": {"https": "http://u:the-pw@p:1"}})
+    settings = parse(
+        {"session_token": "the-token", "account": "a", "proxies": {"https": "http://u:the-pw@p:1"}}
+    )
     with pytest.raises(FrozenInstanceError):
         settings.account = "b"  # type: ignore[misc]
     for secret in (SECRET, "the-token", "the-pw"):
@@ -359,7 +361,7 @@ def test_scope_is_account_host_and_region_and_req_key():
     assert settings.scope("k") == Scope("acme", "cv.byteplusapi.com:8443/ap-singapore-1", "k")
 
 
-# --- URI form --------------------------------------------------------------------------------------------------------
+# --- URI form ---
 
 
 @pytest.mark.parametrize(

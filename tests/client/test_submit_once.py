@@ -120,7 +120,7 @@ def test_every_submit_uses_a_fresh_connection():
     assert server.connections == len(server.requests) == 3
 
 
-# --- nothing was sent ------------------------------------------------------------------------------------------------
+# --- nothing was sent ---
 
 
 def test_refused_connection_was_not_sent():
@@ -214,7 +214,9 @@ def test_tls_handshake_that_hangs_was_not_sent_and_never_will_be():
     assert found.kind is FailureKind.NOT_SENT
 
 
-@pytest.mark.parametrize("status", [b"403 Forbidden", b"407 Proxy Authentication Required", b"502 Bad Gateway"])
+@pytest.mark.parametrize(
+    "status", [b"403 Forbidden", b"407 Proxy Authentication Required", b"502 Bad Gateway"]
+)
 def test_proxy_that_refuses_the_way_was_not_sent(status: bytes):
     def refuse(connection: Connection) -> None:
         connection.read_request()
@@ -266,9 +268,7 @@ def test_connection_after_the_deadline_sends_nothing(monkeypatch: pytest.MonkeyP
 def test_intent_that_is_too_old_is_not_sent():
     with serving(answering(CREATED)) as server:
         client = SyncClient(settings_for(server.url, submit_deadline=30.0))
-        found = failure(
-            client.submit(BODY, on_late=never_late, started=wire.steady_seconds() - 31)
-        )
+        found = failure(client.submit(BODY, on_late=never_late, started=wire.steady_seconds() - 31))
     assert found.kind is FailureKind.NOT_SENT
     assert "too old" in found.detail
     assert server.connections == 0
@@ -285,7 +285,7 @@ def test_turn_under_the_rate_limit_that_comes_too_late_is_not_sent():
     assert len(server.requests) == 1
 
 
-# --- something may have been sent ------------------------------------------------------------------------------------
+# --- something may have been sent ---
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_body_that_drips_is_given_up_at_the_deadline():
     assert len(server.requests) == 1
 
 
-# --- late answers ----------------------------------------------------------------------------------------------------
+# --- late answers ---
 
 
 def test_answer_after_the_deadline_reaches_on_late():
@@ -412,7 +412,7 @@ def test_interruption_of_the_waiting_thread_still_hands_over_the_answer():
     assert task_id_of(observation) == TASK_ID
 
 
-# --- odd answers -----------------------------------------------------------------------------------------------------
+# --- odd answers ---
 
 
 def test_redirect_is_an_answer_and_never_followed():
@@ -549,7 +549,7 @@ def test_interim_answer_is_skipped():
     assert task_id_of(observation) == TASK_ID
 
 
-# --- the environment -------------------------------------------------------------------------------------------------
+# --- the environment ---
 
 
 def test_netrc_never_replaces_the_signature(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

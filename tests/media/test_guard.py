@@ -64,7 +64,9 @@ def test_private_addresses_that_are_wrapped_are_refused(address: str):
     assert NetworkGuard().refusal(ip_address(address)) is not None
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_public_addresses_pass(address: str):
     assert NetworkGuard().refusal(ip_address(address)) is None
 
@@ -131,7 +133,7 @@ def test_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatc
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port)),
         ]
 
-    monkeypatch.setattr(guard_module.socket, "getaddrinfo", both)
+    monkeypatch.setattr(socket, "getaddrinfo", both)
     with pytest.raises(RefusedAddressError, match="two-faced.test"):
         NetworkGuard().check("https://two-faced.test/x")
 
@@ -140,7 +142,10 @@ def test_name_that_changes_its_address_after_the_check_gets_no_request(monkeypat
     monkeypatch.setattr(guard_module, "_resolve", lambda *_: [ip_address("8.8.8.8")])
     with serving(answering(b"secret")) as server:
         guard = NetworkGuard()
-        with pytest.raises(RefusedAddressError, match="loopback"), guard.open(f"http://localhost:{server.port}/x"):
+        with (
+            pytest.raises(RefusedAddressError, match="loopback"),
+            guard.open(f"http://localhost:{server.port}/x"),
+        ):
             raise AssertionError("it was opened")
     assert server.requests == []
 
@@ -177,7 +182,9 @@ def test_relative_redirect_is_followed():
         assert response.raw.read() == b"/c"
 
 
-@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "file:///etc/passwd", "http://[fe80::1]/x"])
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/latest", "file:///etc/passwd", "http://[fe80::1]/x"]
+)
 def test_redirect_to_a_refused_address_is_refused(target: str):
     with (
         serving(answering(b"", "307 Temporary Redirect", Location=target)) as server,

@@ -36,7 +36,7 @@ def test_server_without_ranges_tells_its_length_and_its_body_is_not_read():
     def flood(connection: Connection) -> None:
         nonlocal sent
         connection.read_request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5368709120\r\nETag: W/\"e\"\r\n\r\n")
+        connection.send(b'HTTP/1.1 200 OK\r\nContent-Length: 5368709120\r\nETag: W/"e"\r\n\r\n')
         while True:
             connection.send(b"x" * (1 << 16))
             sent += 1 << 16
@@ -64,7 +64,9 @@ def test_answer_that_tells_nothing_is_nothing_known(headers: Any):
     assert ask(**headers) is None
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "403 Forbidden", "500 Internal Server Error", "304 Not Modified"])
+@pytest.mark.parametrize(
+    "status", ["404 Not Found", "403 Forbidden", "500 Internal Server Error", "304 Not Modified"]
+)
 def test_other_answers_are_nothing_known(status: str):
     assert ask(status=status, body=b"", ETag='"error-page"') is None
 
