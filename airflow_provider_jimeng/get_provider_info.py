@@ -8,6 +8,14 @@ from typing import Any
 from airflow_provider_jimeng.hooks.metadata import CONFIGURATION, CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 
+_PACKAGE = "airflow_provider_jimeng"
+_INTEGRATION = "Volcengine Jimeng"
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{name}" for name in names]}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the metadata that Airflow reads from the ``apache_airflow_provider`` entry point."""
     return {
@@ -23,5 +31,17 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONNECTION_FIELDS,
             }
         ],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://www.volcengine.com/docs/85621",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [_modules("operators.jimeng")],
+        "sensors": [_modules("sensors.jimeng")],
+        "hooks": [_modules("hooks.volcengine", "hooks.jimeng")],
+        "triggers": [_modules("triggers.jimeng", "triggers.slots")],
+        "extra-links": [f"{_PACKAGE}.links.jimeng.JimengResultLink"],
         "config": CONFIGURATION,
     }
