@@ -21,11 +21,8 @@ def is_this_machine(host: object) -> bool:
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
     if name.lower().rstrip(".") in NAMES_OF_THIS_MACHINE or name == socket.gethostname():
         return True
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
+    address = _address(name)
+    return address is not None and (address.is_loopback or address.is_unspecified)
 
 
 class LoopbackGuard:
@@ -64,16 +61,21 @@ class LoopbackGuard:
     def _guarded_lookup(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
             # A name that can't be found is what a machine without a network sees; numbers need no lookup.
-            if not is_this_machine(host) and not _is_number(host):
+            if not is_this_machine(host) and _address(host) is None:
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known (no lookups in tests)")
             return original(host, *args, **kwargs)
 
         return getaddrinfo
 
 
-def _is_number(host: Any) -> bool:
+def _address(host: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host spells in numbers (``127.1`` is one too), ``None`` for a name."""
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
     try:
-        ipaddress.ip_address((host.decode() if isinstance(host, bytes) else str(host)).partition("%")[0])
+        return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return False
-    return True
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(text))
+    except OSError:
+        return None

@@ -26,7 +26,7 @@ def test_airflow_lives_in_a_throw_away_home(airflow_home):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.8.0.1", "::1", "localhost", "0.0.0.0", None, b"127.0.0.1"]
+    "host", ["127.0.0.1", "127.8.0.1", "::1", "localhost", "0.0.0.0", "127.1", None, b"127.0.0.1"]
 )
 def test_loopback_is_this_machine(host):
     assert is_this_machine(host)
