@@ -30,8 +30,12 @@ _URL_CHARS = 8192
 _DIGITS = 200
 _RETRY_AFTER_SECONDS = 24 * 3600.0
 
-_URL_SECRET = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#@]*@)?([^\s?#]*)\?\S*")
-_USER_INFO = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#@]*@")
+_SCHEME = r"([a-zA-Z][a-zA-Z0-9+.-]{0,15}://)"
+_URL_SECRET = re.compile(_SCHEME + r"(?:[^\s/?#@]*@)?([^\s?#]*)\?\S*")
+_USER_INFO = re.compile(_SCHEME + r"[^\s/?#@]*@")
+_PARAMETER_SECRET = re.compile(
+    r"\b((?:x-[a-z]{1,10}-)?(?:signature|credential|security-token)|sig|token)=[^\s&]+", re.IGNORECASE
+)
 _CUT_TASK_ID = re.compile(rb'"task_id"\s*:\s*"(\d{6,40})"')
 #: A field given twice with different values decides nothing.
 _DECISIVE = frozenset(
@@ -60,6 +64,7 @@ def clean_text(value: object, limit: int = _MESSAGE_CHARS) -> str:
     text = value[: 4 * limit]
     text = "".join(char if char.isprintable() else " " for char in text)
     text = _USER_INFO.sub(r"\1", _URL_SECRET.sub(r"\1\2", text))
+    text = _PARAMETER_SECRET.sub(r"\1=***", text)
     return " ".join(text.split())[:limit]
 
 

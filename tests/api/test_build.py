@@ -57,7 +57,17 @@ class TestEncoding:
         assert encode_body({"a": 1, "b": {"d": 2, "c": 3}}) == encode_body({"b": {"c": 3, "d": 2}, "a": 1})
 
     @pytest.mark.parametrize(
-        "value", [math.nan, math.inf, b"secret", {1, 2}, object(), "secret\ud800", {1: "a", "b": 2}, pytest.param(10**5000, id="huge")]
+        "value",
+        [
+            math.nan,
+            math.inf,
+            b"secret",
+            {1, 2},
+            object(),
+            "secret\ud800",
+            {1: "a", "b": 2},
+            pytest.param(10**5000, id="huge"),
+        ],
     )
     def test_refuses_what_json_cannot_hold_without_quoting_it(self, value):
         with pytest.raises(JimengInputError, match="^body: ") as caught:
@@ -87,8 +97,16 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("origin", "host", "url"),
         [
-            ("https://visual.volcengineapi.com", "visual.volcengineapi.com", "https://visual.volcengineapi.com/?"),
-            ("https://visual.volcengineapi.com/", "visual.volcengineapi.com", "https://visual.volcengineapi.com/?"),
+            (
+                "https://visual.volcengineapi.com",
+                "visual.volcengineapi.com",
+                "https://visual.volcengineapi.com/?",
+            ),
+            (
+                "https://visual.volcengineapi.com/",
+                "visual.volcengineapi.com",
+                "https://visual.volcengineapi.com/?",
+            ),
             ("http://127.0.0.1:8088", "127.0.0.1:8088", "http://127.0.0.1:8088/?"),
             ("https://cv.example:443", "cv.example", "https://cv.example:443/?"),
             ("http://[::1]:8088", "[::1]:8088", "http://[::1]:8088/?"),

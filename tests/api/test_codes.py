@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The table of codes, against the vendor's documents row by row, and the defaults for what it does not hold."""
+"""The table of codes, against the vendor's documents row by row, and the defaults for what is not in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GATEWAY = [row for row in DOCUMENTED if row["source"] == "facts, gateway"]
 each_business = pytest.mark.parametrize("row", BUSINESS, ids=[str(row["code"]) for row in BUSINESS])
 each_gateway = pytest.mark.parametrize("row", GATEWAY, ids=[str(row["code"]) for row in GATEWAY])
 
-#: What the design makes of the documents' words for the gateway's codes; a query never stops for them, it holds.
+#: What the design makes of the documents' words for the gateway's codes; a query holds rather than stops.
 SUBMIT_WORDS = {
     "stop": (OnSubmit.STOP, JimengNotCreatedError),
     "stop: configuration": (OnSubmit.STOP, JimengCredentialError),
@@ -88,7 +88,9 @@ class TestTheWholeTable:
     def test_has_the_documented_http_statuses(self, row):
         assert list(RULES[row["code"]].http_statuses) == row["http"]
 
-    @pytest.mark.parametrize("row", [row for row in BUSINESS if row.get("message")], ids=lambda row: row["code"])
+    @pytest.mark.parametrize(
+        "row", [row for row in BUSINESS if row.get("message")], ids=lambda row: row["code"]
+    )
     def test_has_the_vendors_own_words(self, row):
         assert RULES[row["code"]].name == row["message"]
 
@@ -137,7 +139,8 @@ class TestBusinessCodes:
         assert (rule.on_submit, rule.on_query, rule.new_attempt) == (OnSubmit.UNKNOWN, OnQuery.RETRY, True)
 
     @pytest.mark.parametrize(
-        ("code", "kind"), [(50429, "rate"), (50430, "concurrency"), (100018, "rate"), (50411, None), (10000, None)]
+        ("code", "kind"),
+        [(50429, "rate"), (50430, "concurrency"), (100018, "rate"), (50411, None), (10000, None)],
     )
     def test_tells_which_limit_refused(self, code, kind):
         assert throttle_kind(RULES[code]) == kind

@@ -29,7 +29,9 @@ class TestReqKey:
     def test_names_a_product(self, value):
         assert check_req_key(value) == value
 
-    @pytest.mark.parametrize("value", [None, 3, b"a", ["a"], "", " a", "a b", "a\n", "动", "_a", "x" * 129, "a/b"])
+    @pytest.mark.parametrize(
+        "value", [None, 3, b"a", ["a"], "", " a", "a b", "a\n", "动", "_a", "x" * 129, "a/b"]
+    )
     def test_refuses_anything_else(self, value):
         with refused("req_key"):
             check_req_key(value)
@@ -41,7 +43,14 @@ class TestTaskId:
         assert check_task_id(value) == "7392616336519610409"
 
     @pytest.mark.parametrize(
-        "value", [7.392616336519610e18, "7.39261633651961E+18", "7.392616336519610e18", "7392616336519610409.0", "73e17"]
+        "value",
+        [
+            7.392616336519610e18,
+            "7.39261633651961E+18",
+            "7.392616336519610e18",
+            "7392616336519610409.0",
+            "73e17",
+        ],
     )
     def test_that_lost_digits_is_refused_with_the_reason(self, value):
         with pytest.raises(JimengInputError, match="^task_id: .*lost digits"):
@@ -54,11 +63,15 @@ class TestTaskId:
 
 
 class TestVariant:
-    @pytest.mark.parametrize(("value", "variant"), [(0, 0), (7, 7), (2**31 - 1, 2**31 - 1), ("0", 0), ("12", 12)])
+    @pytest.mark.parametrize(
+        ("value", "variant"), [(0, 0), (7, 7), (2**31 - 1, 2**31 - 1), ("0", 0), ("12", 12)]
+    )
     def test_is_an_integer(self, value, variant):
         assert check_variant(value) == variant
 
-    @pytest.mark.parametrize("value", [-1, 2**31, True, None, 1.0, "", "-1", "1.0", "a", "१", "1" * 11, "9999999999", []])
+    @pytest.mark.parametrize(
+        "value", [-1, 2**31, True, None, 1.0, "", "-1", "1.0", "a", "१", "1" * 11, "9999999999", []]
+    )
     def test_refuses_anything_else(self, value):
         with refused("variant"):
             check_variant(value)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from airflow_provider_jimeng.api.validation import check_output
 from airflow_provider_jimeng.exceptions import JimengInputError
@@ -110,7 +110,9 @@ def test_path_objects_become_text():
     assert check_output(PurePosixPath("/out/a.mp4"), "output") == "/out/a.mp4"
 
 
-@pytest.mark.parametrize("value", ["/", "/out/", "s3://bucket", "s3://bucket/", "s3://bucket/a/", "memory://"])
+@pytest.mark.parametrize(
+    "value", ["/", "/out/", "s3://bucket", "s3://bucket/", "s3://bucket/a/", "memory://"]
+)
 def test_a_file_needs_a_name(value):
     with pytest.raises(JimengInputError, match="^output: it names a folder"):
         check_output(value, "output", folder=False)
@@ -123,12 +125,20 @@ def test_a_name_may_be_a_folder_too(value):
     assert check_output(value, "output", folder=True) == value
 
 
+def refusal_of(text: str) -> str | None:
+    try:
+        check_output(text, "output")
+    except JimengInputError as error:
+        return str(error)
+    return None
+
+
+@settings(deadline=None)
 @given(st.text(max_size=30) | st.text(max_size=30).map(lambda tail: f"s3://bucket/{tail}"))
 def test_any_text_is_accepted_or_refused_by_name(text):
-    try:
-        accepted = check_output(text, "output")
-    except JimengInputError as error:
-        assert str(error).startswith("output: ")
+    refusal = refusal_of(text)
+    if refusal is None:
+        assert ".." not in text.split("/")
+        assert "\x00" not in text
     else:
-        assert ".." not in accepted.split("/")
-        assert "\x00" not in accepted
+        assert refusal.startswith("output: ")

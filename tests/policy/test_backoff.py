@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 
-@pytest.mark.parametrize(("attempt", "delay"), [(0, 1), (1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (10_000, 30)])
+@pytest.mark.parametrize(
+    ("attempt", "delay"), [(0, 1), (1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (10_000, 30)]
+)
 def test_doubles_up_to_the_cap(attempt, delay):
     assert backoff_delay(attempt, base=2, cap=60, jitter=0.0) == delay
 
@@ -28,6 +30,7 @@ def test_a_short_wish_of_the_vendor_does_not_shorten_the_wait():
     assert backoff_delay(6, base=2, cap=60, jitter=0.0, retry_after=1) == 30
 
 
+@settings(deadline=None)
 @given(
     st.integers(-5, 10_000),
     st.floats(0.01, 100),

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from airflow_provider_jimeng.policy.rate import TokenBucket
 
@@ -58,6 +58,7 @@ def test_a_burst_is_one_at_least(burst):
         TokenBucket(1, burst)
 
 
+@settings(deadline=None)
 @given(
     st.floats(0.1, 50),
     st.integers(1, 5),

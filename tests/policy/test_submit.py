@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from airflow_provider_jimeng.api.codes import RULES, OnSubmit
 from airflow_provider_jimeng.api.models import Answer, Envelope, FailureKind, TransportFailure
@@ -33,6 +33,8 @@ from airflow_provider_jimeng.policy.submit import (
     judge_submit,
 )
 
+#: A busy machine is no failure.
+QUIET = [HealthCheck.too_slow]
 TASK = "7392616336519610409"
 NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 
@@ -44,7 +46,9 @@ def judge(document: Any, http_status: int = 200, **headers: str) -> SubmitOutcom
 
 
 def gateway(code_n: int, code: str = "", message: str = "") -> dict[str, Any]:
-    return {"ResponseMetadata": {"RequestId": "r1", "Error": {"CodeN": code_n, "Code": code, "Message": message}}}
+    return {
+        "ResponseMetadata": {"RequestId": "r1", "Error": {"CodeN": code_n, "Code": code, "Message": message}}
+    }
 
 
 class TestCreated:
@@ -71,9 +75,7 @@ class TestCreated:
 
 
 class TestUnknown:
-    @pytest.mark.parametrize(
-        "task_id", [None, "", " ", 0, 7.39e18, True, {}, [TASK], "1\x002", "x" * 300]
-    )
+    @pytest.mark.parametrize("task_id", [None, "", " ", 0, 7.39e18, True, {}, [TASK], "1\x002", "x" * 300])
     def test_success_without_a_readable_task_id(self, task_id):
         outcome = judge({"code": 10000, "data": {"task_id": task_id}})
         assert (outcome.kind, outcome.task_id) == (SubmitKind.UNKNOWN, None)
@@ -134,9 +136,7 @@ class TestNotCreated:
         assert outcome.error is JimengNotSentError
         assert "nothing was paid" in outcome.message
 
-    @pytest.mark.parametrize(
-        ("code", "throttled"), [(50429, "rate"), (50430, "concurrency")]
-    )
+    @pytest.mark.parametrize(("code", "throttled"), [(50429, "rate"), (50430, "concurrency")])
     def test_throttling_by_the_product(self, code, throttled):
         outcome = judge({"code": code, "data": None}, 429, Retry_After="7")
         assert (outcome.kind, outcome.reaction) == (SubmitKind.NOT_CREATED, Reaction.LATER)
@@ -249,7 +249,9 @@ def certainly_nothing(answer: Answer) -> bool:
 
 
 codes = st.sampled_from(sorted(RULES)) | st.integers(0, 200_000) | st.none()
-values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.lists(st.integers())
+values = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.lists(st.integers())
+)
 statuses = st.sampled_from([200, 201, 302, 400, 401, 403, 404, 407, 408, 429, 499, 500, 502, 503, 504])
 answers = st.builds(
     Answer,
@@ -261,7 +263,7 @@ answers = st.builds(
 
 
 class TestMoney:
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=QUIET)
     @example(Answer(407, Envelope.NONE))
     @example(Answer(400, Envelope.BUSINESS, 50411, data={"task_id": 7.39e18}))
     @example(Answer(500, Envelope.BUSINESS, 50520))
@@ -276,19 +278,21 @@ class TestMoney:
         assert (outcome.task_id is not None) is (outcome.kind is SubmitKind.CREATED)
         assert (outcome.error is None) is (outcome.kind is SubmitKind.CREATED)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
     @given(st.integers(100, 599), st.binary(max_size=60))
     def test_bytes_that_are_no_envelope_never_count_as_not_created(self, http_status, body):
         outcome = judge(body, http_status)
         assert outcome.kind is (SubmitKind.NOT_CREATED if http_status == 407 else SubmitKind.UNKNOWN)
 
-    @settings(deadline=None)
+    @settings(deadline=None, suppress_health_check=QUIET)
     @given(st.integers(0, 150), statuses.filter(lambda status: status != 407))
     def test_a_cut_answer_of_a_created_task_never_counts_as_not_created(self, cut, http_status):
-        whole = json.dumps({"code": 10000, "data": {"task_id": TASK}, "message": "Success", "status": 10000}).encode()
+        whole = json.dumps(
+            {"code": 10000, "data": {"task_id": TASK}, "message": "Success", "status": 10000}
+        ).encode()
         assert judge(whole[:cut], http_status).kind is not SubmitKind.NOT_CREATED
 
-    @settings(deadline=None)
+    @settings(deadline=None, suppress_health_check=QUIET)
     @given(answers)
     def test_a_readable_task_id_is_never_dropped(self, answer):
         kept = Answer(answer.http_status, answer.envelope, answer.code, data={"task_id": TASK})
