@@ -50,15 +50,17 @@ class Book:
             "download": Counter(),
         }
         self.media: Counter[str] = Counter()
+        self.media_vendor: Counter[str] = Counter()
         self.queries = 0
         self.unknown_queries = 0
         self._open: dict[str, set[str]] = {}
 
     # -- what happened -----------------------------------------------------------------------------------
 
-    def accept(self, task: Task) -> None:
-        """A submit was accepted: on disk before anybody is told."""
+    def accept(self, task: Task) -> Task:
+        """A submit was accepted: on disk before anybody is told. Returns the task as booked."""
         self._record({"e": "task", "task": task.to_event()}, sync=True)
+        return self.tasks[task.task_id]
 
     def refuse(self, on: str, reason: str) -> None:
         """A call was not served; ``reason`` is a code, or the name of a fault."""
@@ -90,9 +92,9 @@ class Book:
         """A result's URL was asked for, or its last byte was handed over."""
         self._record({"e": "download", "id": task.task_id, "completed": completed})
 
-    def media_served(self, name: str) -> None:
-        """A sample input was asked for."""
-        self._record({"e": "media", "name": name})
+    def media_served(self, name: str, *, vendor: bool) -> None:
+        """A sample input was asked for, by the emulator's own fetch or by somebody else."""
+        self._record({"e": "media", "name": name, "vendor": vendor})
 
     def moved(self, offset: float) -> None:
         """The clock was moved forward."""
@@ -150,7 +152,7 @@ class Book:
         elif kind == "refused":
             self.refused[event["on"]][event["reason"]] += 1
         elif kind == "media":
-            self.media[event["name"]] += 1
+            (self.media_vendor if event["vendor"] else self.media)[event["name"]] += 1
         elif kind == "query":
             self._apply_query(event)
         else:

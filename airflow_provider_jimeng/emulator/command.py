@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = EmulatorConfig()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_jimeng.emulator",
-        description="A faithful local vendor: signed calls, slots, real results, faults, and a ledger of what was paid.",
+        description="A faithful local vendor, with faults and a ledger of what was paid.",
     )
     parser.add_argument("--host", default=defaults.host, help="address to bind (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8090, help="0 picks a free one (default: %(default)s)")

@@ -64,9 +64,9 @@ class Control:
         self._vendor.clock.advance(seconds)
         self._vendor.book.moved(self._vendor.clock.offset)
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         """Forget all tasks, counters and faults; settings and the clock stay."""
-        self._studio.reset()
+        await self._studio.reset()
         self._vendor.book.reset()
         self._vendor.faults.remove()
 
@@ -119,7 +119,7 @@ class Control:
         return _json({"now": self._vendor.clock.now()})
 
     async def _reset(self, request: web.Request) -> web.StreamResponse:
-        self.reset()
+        await self.reset()
         return _json({})
 
     async def _shutdown(self, request: web.Request) -> web.StreamResponse:

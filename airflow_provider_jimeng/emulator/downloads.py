@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from airflow_provider_jimeng.emulator.answers import SUCCESS, Delivery, Reply, html
 from airflow_provider_jimeng.emulator.delivery import Deliverer, reset
+from airflow_provider_jimeng.emulator.results import ResultUnavailableError
 from airflow_provider_jimeng.emulator.tasks import Task
 
 if TYPE_CHECKING:
@@ -26,10 +28,6 @@ _CHUNK = 64 * 1024
 _WITHOUT_FILE = frozenset({"status", "html", "empty", "expired", "reset", "hang", "redirect"})
 
 Fetch = Callable[[Task], Awaitable[bytes]]
-
-
-class ResultUnavailableError(RuntimeError):
-    """The emulator could not make a result: its own trouble, not the vendor's."""
 
 
 class Downloads:
@@ -52,11 +50,11 @@ class Downloads:
         if task is None:
             book.refuse("download", "403")
             return _denied()
-        if request.method == "HEAD":
-            return _whole(request, await self._fetch(task))
-        book.downloaded(task, completed=False)
-        struck = self._vendor.faults.strike("download", f"{task.task_id} {dict(task.body)}")
-        fault = None if struck is None else struck.fault
+        fault = None
+        if request.method != "HEAD":
+            book.downloaded(task, completed=False)
+            struck = self._vendor.faults.strike("download", f"{task.task_id} {json.dumps(task.body)}")
+            fault = None if struck is None else struck.fault
         if fault is not None:
             book.refuse("download", fault.label)
         if fault is not None and fault.kind in _WITHOUT_FILE:
@@ -71,6 +69,8 @@ class Downloads:
         elif fault is not None:
             return await self._spoiled(request, fault, data)
         response = _whole(request, data)
+        if request.method == "HEAD":
+            return response
         await response.prepare(request)
         if await _write(request, response, response.pending) and response.complete:
             book.downloaded(task, completed=True)

@@ -44,6 +44,7 @@ def ledger_view(book: Book, now: float, *, with_tasks: bool = True) -> dict[str,
         "slots": slots(tasks, now),
         "latency": latency(tasks),
         "media": dict(book.media),
+        "media_fetched_by_vendor": dict(book.media_vendor),
     }
     if with_tasks:
         view["tasks"] = {task.task_id: task.shown(now) for task in tasks}

@@ -42,6 +42,10 @@ _TINY = (
 _MARK = b"jimeng-emulator:"
 
 
+class ResultUnavailableError(RuntimeError):
+    """The emulator could not make a result: its own trouble, not the vendor's."""
+
+
 def tiny_mp4() -> bytes:
     """A playable one-second video of 2.5 kB."""
     return zlib.decompress(base64.b85decode(_TINY))

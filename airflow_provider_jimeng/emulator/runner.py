@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
@@ -172,7 +172,7 @@ class Emulator:
     def reset(self) -> None:
         """Forget all tasks, counters and faults."""
         server = self._running()
-        self._ask(server.control.reset)
+        self._await(server.control.reset())
 
     def _running(self) -> Server:
         if self._server is None or self._thread is None:
@@ -180,11 +180,13 @@ class Emulator:
         return self._server
 
     def _ask(self, question: Callable[[], T]) -> T:
-        loop = self._loop
-        if loop is None:
-            raise RuntimeError("the emulator is not running")
-
         async def answer() -> T:
             return question()
 
-        return asyncio.run_coroutine_threadsafe(answer(), loop).result(timeout=30)
+        return self._await(answer())
+
+    def _await(self, answer: Coroutine[Any, Any, T]) -> T:
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("the emulator is not running")
+        return asyncio.run_coroutine_threadsafe(answer, loop).result(timeout=30)

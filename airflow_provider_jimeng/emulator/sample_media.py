@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -17,7 +17,18 @@ IMAGE_SIZE = (640, 640)
 VIDEO_SIZE = (480, 640)
 FPS = 25
 
-_NAMES = ("amber", "blue", "coral", "jade", "violet", "slate", "rose", "teal", "gold", "olive")
+_COLOURS = (
+    ("amber", "#f5a300"),
+    ("blue", "#1f6fd6"),
+    ("coral", "#ff6f5e"),
+    ("jade", "#00a36c"),
+    ("violet", "#7d3cc9"),
+    ("slate", "#5b6b7b"),
+    ("rose", "#e0457b"),
+    ("teal", "#0f8f96"),
+    ("gold", "#c99700"),
+    ("olive", "#76802a"),
+)
 _MOTIONS = ("wave", "jump", "walk", "squat", "spin")
 
 
@@ -33,7 +44,7 @@ def make_media(folder: Path | str, *, images: int = 4, videos: int = 3) -> list[
     target.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in range(images):
-        path = target / f"character-{index + 1:02d}-{_NAMES[index % len(_NAMES)]}.png"
+        path = target / f"character-{index + 1:02d}-{_COLOURS[index % len(_COLOURS)][0]}.png"
         draw_character(index).save(path, format="PNG")
         paths.append(path)
     for index in range(videos):
@@ -48,7 +59,8 @@ def draw_character(index: int) -> Image.Image:
     from PIL import Image, ImageDraw
 
     hue = (index * 137) % 360
-    body, trousers, ground = _colour(hue, 85, 55), _colour(hue + 150, 60, 40), _colour(hue + 60, 35, 88)
+    name, body = _COLOURS[index % len(_COLOURS)]
+    trousers, ground = _colour(hue + 150, 60, 40), _colour(hue + 60, 35, 88)
     image = Image.new("RGB", IMAGE_SIZE, ground)
     pen = ImageDraw.Draw(image)
     wide = 70 + 14 * (index % 4)
@@ -63,7 +75,7 @@ def draw_character(index: int) -> Image.Image:
     for eye in (290, 338):
         pen.ellipse((eye, 165, eye + 14, 181), fill=(30, 30, 40))
     pen.arc((295, 180, 345, 222), 20, 160, fill=(150, 50, 50), width=5)
-    _label(pen, f"{_NAMES[index % len(_NAMES)]} {index + 1}", (320, 600))
+    _label(pen, f"{name} {index + 1}", (320, 600))
     return image
 
 
@@ -84,7 +96,8 @@ def _film(path: Path, index: int) -> None:
         for number in range(round(seconds * FPS)):
             image = Image.new("RGB", VIDEO_SIZE, (236, 238, 242))
             _stick_figure(ImageDraw.Draw(image), pose(number / FPS), _colour(index * 97 + 10, 60, 35))
-            film.mux(stream.encode(av.VideoFrame.from_image(image)))
+            picture: Any = av.VideoFrame
+            film.mux(stream.encode(picture.from_image(image)))
         film.mux(stream.encode(None))
 
 

@@ -19,6 +19,7 @@ from airflow_provider_jimeng.emulator.delivery import Deliverer
 from airflow_provider_jimeng.emulator.downloads import Downloads
 from airflow_provider_jimeng.emulator.faults import Fault, FaultBook
 from airflow_provider_jimeng.emulator.journal import Journal
+from airflow_provider_jimeng.emulator.media_files import MediaFiles
 from airflow_provider_jimeng.emulator.params import MAX_BODY_BYTES
 from airflow_provider_jimeng.emulator.signature import Received
 from airflow_provider_jimeng.emulator.studio import Studio
@@ -77,6 +78,9 @@ class Server:
         app = web.Application(client_max_size=MAX_BODY_BYTES + 1024)
         app.router.add_get("/results/{task_id}.mp4", self._downloads.handle)
         self.control.add_routes(app)
+        folder = self.vendor.config.media_dir
+        if folder is not None:
+            app.router.add_get("/media/{name:.+}", MediaFiles(self.book, folder).handle)
         app.router.add_route("*", "/{path:.*}", self._api)
         return app
 

@@ -1,41 +1,187 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Where results come from: beside the clock, never in its way."""
+"""
+Where results come from: beside the clock, never in its way.
+
+Inputs are fetched and looked at right after a submit, in a pool of their own, since the verdict depends on
+it. Rendering has until the download: a query never waits for it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.emulator.results import cheap_result
+import aiohttp
+
+from airflow_provider_jimeng.api.models import MOTION_IMITATION_2
+from airflow_provider_jimeng.emulator.answers import SUCCESS
+from airflow_provider_jimeng.emulator.inputs import InputError, Inputs, fetch_inputs, sniff
+from airflow_provider_jimeng.emulator.pool import WorkerError, WorkerPool
+from airflow_provider_jimeng.emulator.results import ResultUnavailableError, cheap_result
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.emulator.config import EmulatorConfig
     from airflow_provider_jimeng.emulator.tasks import Task
     from airflow_provider_jimeng.emulator.vendor import Vendor
 
+log = logging.getLogger(__name__)
+
 
 class Studio:
-    """Looks at inputs and makes results."""
+    """
+    Looks at inputs and makes results.
+
+    :param config: the current settings; replaced when they change.
+    """
 
     def __init__(self, config: EmulatorConfig) -> None:
         self.config = config
+        self._inspectors = WorkerPool(1)
+        self._renderers = WorkerPool(config.render_workers)
+        self._work: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, str] = {}
+        self._temporary = config.state is None
+        self._folder = Path(f"{config.state}.files") if config.state is not None else Path()
 
     async def start(self, vendor: Vendor) -> None:
-        """Get ready."""
-
-    def accepted(self, task: Task) -> None:
-        """A task was accepted."""
-
-    def resume(self, task: Task) -> None:
-        """A task was read back from the state file."""
-
-    async def result(self, task: Task) -> bytes:
-        """The bytes of a finished task's result."""
-        return cheap_result(
-            {"task_id": task.task_id, "content_key": task.content_key, "content": task.content}
-        )
+        """Get ready; workers start when they are first needed."""
+        self._vendor = vendor
+        if self._temporary:
+            self._folder = Path(tempfile.mkdtemp(prefix="jimeng-emulator-"))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # No proxy and no cookies: nothing of the host's environment belongs to the vendor's fetch.
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        if self.config.effective_inputs == "decode":
+            # The first verdict should not wait for an interpreter to start.
+            self._begin("warm-up", self._warm_up())
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Let go of everything; unfinished work is done again after a restart with the same state."""
+        await self._cancel()
+        await asyncio.to_thread(self._inspectors.close)
+        await asyncio.to_thread(self._renderers.close)
+        if hasattr(self, "_session"):
+            await self._session.close()
+        if self._temporary and self._folder != Path():
+            shutil.rmtree(self._folder, ignore_errors=True)
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         """Forget all tasks."""
+        await self._cancel()
+        self._failed.clear()
+        for path in self._folder.iterdir():
+            path.unlink()
+
+    def accepted(self, task: Task) -> None:
+        """A task was accepted: fetch what it needs."""
+        if self.config.effective_inputs != "ignore":
+            self._begin(task.task_id, self._prepare(task))
+
+    def resume(self, task: Task) -> None:
+        """A task was read back from the state file: finish what was not."""
+        if task.done_at is None and self.config.effective_inputs == "ignore":
+            self._vendor.measured(task, clip_seconds=self.config.clip_seconds, code=SUCCESS, message=None)
+        elif task.done_at is None or (
+            self.config.results == "render" and task.verdict == SUCCESS and not self._output(task).exists()
+        ):
+            self.accepted(task)
+
+    async def result(self, task: Task) -> bytes:
+        """
+        The bytes of a finished task's result; waits for the renderer where it is still at work.
+
+        :raises ResultUnavailableError: where rendering failed.
+        """
+        work = self._work.get(task.task_id)
+        if work is not None:
+            # Shielded: a caller that leaves must not stop the rendering.
+            await asyncio.wait([work])
+        if task.task_id in self._failed:
+            raise ResultUnavailableError(f"rendering failed: {self._failed[task.task_id]}")
+        output = self._output(task)
+        if output.exists():
+            return await asyncio.to_thread(output.read_bytes)
+        return cheap_result(_tag(task))
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._work[name] = asyncio.create_task(work)
+        self._work[name].add_done_callback(lambda _: self._work.pop(name, None))
+
+    async def _warm_up(self) -> None:
+        with contextlib.suppress(WorkerError):
+            await self._inspectors.run({"job": "inspect", "image": None, "video": None, "limits": False})
+
+    # -- work ---------------------------------------------------------------------------------------------
+
+    async def _prepare(self, task: Task) -> None:
+        try:
+            inputs = await fetch_inputs(self._session, task.body, self._folder, task.task_id)
+            seconds = await self._inspect(task, inputs)
+        except InputError as error:
+            self._vendor.measured(task, clip_seconds=None, code=error.code, message=error.message)
+        except WorkerError as error:
+            # A file that kills the decoder can't be decoded.
+            self._vendor.measured(task, clip_seconds=None, code=50210, message=f"Video decode error: {error}")
+        except Exception:
+            # The emulator's own trouble must not leave a task that never ends.
+            log.exception("Inputs of task %s could not be looked at", task.task_id)
+            self._vendor.measured(task, clip_seconds=None, code=50501, message=None)
+        else:
+            self._vendor.measured(task, clip_seconds=seconds, code=SUCCESS, message=None)
+            if self.config.results == "render" and task.verdict == SUCCESS:
+                await self._render(task, inputs)
+        finally:
+            for kind in ("image", "video"):
+                (self._folder / f"{task.task_id}.{kind}").unlink(missing_ok=True)
+
+    async def _inspect(self, task: Task, inputs: Inputs) -> float:
+        if self.config.effective_inputs != "decode":
+            sniff(inputs)
+            return self.config.clip_seconds
+        order = _order("inspect", inputs)
+        answer = await self._inspectors.run({**order, "limits": task.req_key == MOTION_IMITATION_2})
+        if answer["code"] != SUCCESS:
+            raise InputError(answer["code"], answer["message"])
+        return self.config.clip_seconds if answer["seconds"] is None else float(answer["seconds"])
+
+    async def _render(self, task: Task, inputs: Inputs) -> None:
+        order = _order("render", inputs)
+        try:
+            await self._renderers.run(
+                {
+                    **order,
+                    "output": str(self._output(task)),
+                    "height": self.config.render_height,
+                    "tag": json.dumps(_tag(task)),
+                }
+            )
+        except WorkerError as error:
+            self._failed[task.task_id] = str(error)
+
+    async def _cancel(self) -> None:
+        running = list(self._work.values())
+        for work in running:
+            work.cancel()
+        for work in running:
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+        self._work.clear()
+
+    def _output(self, task: Task) -> Path:
+        return self._folder / f"{task.task_id}.mp4"
+
+
+def _order(job: str, inputs: Inputs) -> dict[str, Any]:
+    image = None if inputs.image is None else str(inputs.image)
+    return {"job": job, "image": image, "video": None if inputs.video is None else str(inputs.video)}
+
+
+def _tag(task: Task) -> dict[str, Any]:
+    return {"task_id": task.task_id, "content_key": task.content_key, "content": dict(task.content)}

@@ -54,7 +54,8 @@ class Task:
         """The status word a query would get, expiry apart."""
         if self.done(now):
             return "done"
-        return "in_queue" if now < self.queue_until else "generating"
+        unmeasured = self.planned is None and self.done_at is None
+        return "in_queue" if unmeasured or now < self.queue_until else "generating"
 
     @property
     def noticed_after(self) -> float | None:

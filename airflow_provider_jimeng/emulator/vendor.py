@@ -137,8 +137,7 @@ class Vendor:
         limit = self.config.limit_for(submission.req_key)
         if limit is not None and len(self.book.running(submission.req_key, now)) >= limit:
             return self._refused_submit(50430, None, started), None
-        task = self._new_task(submission, now)
-        self.book.accept(task)
+        task = self.book.accept(self._new_task(submission, now))
         self._on_accepted(task)
         data = {"task_id": task.task_id}
         return self._business(SUCCESS, data, started, request_id=task.request_id), task
