@@ -118,7 +118,7 @@ def test_forty_mapped_items_at_two_slots_pay_forty_and_a_rerun_pays_nothing(engi
     assert accepted(vendor) - before == 40
     assert refused(vendor) - refusals <= 4
     assert max(vendor.ledger()["max_in_use"].values()) <= SLOTS
-    # An item waits for minutes for its slot; no worker does. A leg is short, whatever else this machine is doing.
+    # An item waits for minutes for its slot; no worker does: a leg is short, even on a busy machine.
     assert max(stretches.longest.values(), default=0.0) < 15.0
 
     engine.api.clear(dag, run_id)

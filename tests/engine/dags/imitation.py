@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, task, task_group
+import hashlib
 
+from airflow.sdk import DAG, task, task_group
 from airflow_provider_jimeng.operators.jimeng import (
     JimengLandResultOperator,
     JimengMotionImitationOperator,
@@ -58,4 +59,43 @@ with DAG(dag_id="imitation_submit_only", schedule=None, catchup=False):
         task_id="submit",
         image_url="{{ dag_run.conf['items'][0]['image_url'] }}",
         video_url="{{ dag_run.conf['items'][0]['video_url'] }}",
+    )
+
+
+def presigned(url: str, name: str) -> str:
+    """Return a presigned URL; its secrets are computed, since Airflow stores the source of this file."""
+    signature, key = (hashlib.sha256(part).hexdigest() for part in (b"signature", b"key"))
+    return (
+        f"{url}/media/{name}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={key}&X-Amz-Date=20261122T000000Z"
+        f"&X-Amz-Expires=43200&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}"
+    )
+
+
+with DAG(
+    dag_id="imitation_presigned",
+    schedule=None,
+    catchup=False,
+    user_defined_macros={"presigned": presigned},
+):
+    IMAGE = "{{ presigned(dag_run.conf.media, 'a.png') }}"
+    VIDEO = "{{ presigned(dag_run.conf.media, 'b.mp4') }}"
+    signed = JimengSubmitTaskOperator(task_id="submit", image_url=IMAGE, video_url=VIDEO)
+    result = JimengTaskSensor(task_id="wait", task=signed.output)
+    JimengLandResultOperator(task_id="land", task=result.output, output="{{ dag_run.conf.output }}")
+    JimengMotionImitationOperator(
+        task_id="imitate",
+        image_url=IMAGE,
+        video_url=VIDEO,
+        variant=1,
+        output="{{ dag_run.conf.output }}.all-in-one.mp4",
+    )
+    # A verdict that fails the task, so that an exception and its traceback are looked at too.
+    JimengMotionImitationOperator(
+        task_id="refused",
+        image_url=IMAGE,
+        video_url=VIDEO,
+        variant=2,
+        req_key="jimeng_dreamactor_m20_gen_video",
+        output="{{ dag_run.conf.output }}.refused.mp4",
+        retries=0,
     )
