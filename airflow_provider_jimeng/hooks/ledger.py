@@ -9,13 +9,12 @@ an error, before anything is sent.
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow_provider_jimeng.client.coerce import as_bool, as_integer
-from airflow_provider_jimeng.exceptions import JimengConfigurationError
+from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengLedgerError
 from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException, conf, mask_secret
 from airflow_provider_jimeng.hooks.executors import remote_executors, runs_in_process
 
@@ -27,26 +26,36 @@ if TYPE_CHECKING:
 SECTION = "jimeng"
 LOCAL_FILE = "jimeng_ledger.db"
 
-#: SQLAlchemy's dialect for what Airflow and people call a database, and the drivers to try, best first.
-_DIALECTS = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql", "sqlite": "sqlite"}
-_DRIVERS = {"postgresql": ("psycopg2", "psycopg"), "mysql": ("MySQLdb", "pymysql"), "sqlite": ()}
-_DRIVER_NAMES = {"MySQLdb": "mysqldb"}
+#: SQLAlchemy's dialect for what Airflow and people call a database; the ledger itself picks the driver.
+_DIALECTS = {
+    "postgres": "postgresql",
+    "postgresql": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mariadb",
+    "sqlite": "sqlite",
+}
+_MYSQL_EXTRAS = frozenset({"charset", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket"})
 #: Extras of an Airflow connection that the database's client library understands.
 _QUERY_EXTRAS = {
     "postgresql": frozenset(
         {
-            "sslmode",
-            "sslcert",
-            "sslkey",
-            "sslrootcert",
-            "sslcrl",
             "application_name",
-            "options",
+            "channel_binding",
             "connect_timeout",
+            "gssencmode",
+            "keepalives",
+            "keepalives_idle",
+            "options",
+            "sslcert",
+            "sslcrl",
+            "sslkey",
+            "sslmode",
+            "sslrootcert",
+            "target_session_attrs",
         }
-        | {"keepalives", "keepalives_idle", "target_session_attrs", "gssencmode", "channel_binding"}
     ),
-    "mysql": frozenset({"charset", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket"}),
+    "mysql": _MYSQL_EXTRAS,
+    "mariadb": _MYSQL_EXTRAS,
     "sqlite": frozenset[str](),
 }
 
@@ -84,7 +93,7 @@ def ledger_url() -> str:
     if url.password:
         mask_secret(str(url.password))
     if url.get_backend_name() == "sqlite":
-        _check_local(url)
+        _check_local(url, "ledger_conn_id" if conn_id else "ledger_url")
     return url.render_as_string(hide_password=False)
 
 
@@ -109,12 +118,12 @@ def airflow_home() -> Path:
     return Path(os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")).expanduser().absolute()
 
 
-def _check_local(url: URL) -> None:
-    if url.database in (None, "", ":memory:") or "mode=memory" in str(url.database):
-        raise _wrong("ledger_url", "is an in-memory database, which forgets every payment when the task ends")
+def _check_local(url: URL, name: str) -> None:
+    if url.database in (None, "", ":memory:"):
+        raise _wrong(name, "is an in-memory database, which forgets every payment when the task ends")
     path = str(url.database)
-    if not os.path.isabs(path) and not path.startswith("file:"):
-        raise _wrong("ledger_url", "needs an absolute path: sqlite:////folder/file.db, with four slashes")
+    if not os.path.isabs(path):
+        raise _wrong(name, "needs an absolute path: sqlite:////folder/file.db, with four slashes")
     if _allow_local() or runs_in_process():
         return
     elsewhere = remote_executors(conf.get("core", "executor", fallback="LocalExecutor") or "")
@@ -163,14 +172,18 @@ def _url_of_text(text: str) -> URL:
     known = _DIALECTS.get(dialect)
     if known is None:
         raise _wrong("ledger_url", f"is for {dialect!r}; the ledger needs PostgreSQL, MySQL or SQLite")
-    return url.set(drivername=f"{known}+{driver}" if driver else _driver(known))
+    return url.set(drivername=f"{known}+{driver}" if driver else known)
 
 
 def _url_of_connection(conn_id: str) -> URL:
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise _wrong("ledger_conn_id", f"names the connection {conn_id!r}, which doesn't exist") from None
+        # Airflow says the same of a connection that it could not read for now, so a retry may help.
+        raise JimengLedgerError(
+            f"[{SECTION}] ledger_conn_id names the connection {conn_id!r}, which doesn't exist or can't be "
+            "read. Nothing was sent or paid; create the connection, or correct Airflow's configuration."
+        ) from None
     dialect = _DIALECTS.get((connection.conn_type or "").lower())
     if dialect is None:
         raise _wrong(
@@ -186,7 +199,7 @@ def _url_of_connection(conn_id: str) -> URL:
         )
     extra = connection.extra_dejson
     return _make_url(
-        drivername=_driver(dialect),
+        drivername=dialect,
         username=connection.login or None,
         password=connection.password or None,
         host=connection.host or None,
@@ -194,16 +207,6 @@ def _url_of_connection(conn_id: str) -> URL:
         database=connection.schema,
         query={name: str(value) for name, value in extra.items() if name in _QUERY_EXTRAS[dialect]},
     )
-
-
-def _driver(dialect: str) -> str:
-    found = next((name for name in _DRIVERS[dialect] if find_spec(name)), None)
-    if found is None and _DRIVERS[dialect]:
-        raise JimengConfigurationError(
-            f"The ledger is in {dialect}, and none of its drivers ({', '.join(_DRIVERS[dialect])}) is "
-            "installed. Nothing was sent or paid; install one, such as airflow-provider-jimeng[postgres]."
-        )
-    return dialect if found is None else f"{dialect}+{_DRIVER_NAMES.get(found, found)}"
 
 
 def _make_url(**parts: Any) -> URL:

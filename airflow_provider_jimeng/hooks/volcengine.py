@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -36,7 +37,6 @@ from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_B
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
-from importlib import import_module
 
 DEFAULT_CONNECTION = "volcengine_default"
 #: The official SDKs' names, newest first: access key, secret key, session token.
@@ -249,7 +249,10 @@ def _from_environment(conn_id: str) -> AccountSettings:
                 )
     names = " or ".join(f"{access} and {secret}" for access, secret, _ in _ENVIRONMENT)
     hint = f", or set {names} in the environment" if conn_id == DEFAULT_CONNECTION else ""
-    raise JimengConfigurationError(
+    error = JimengConfigurationError(
         f"There is no connection {conn_id!r}. Nothing was sent or paid; create it with type `volcengine`, "
         f"the Access Key ID as login and the Secret Access Key as password{hint}."
     )
+    # Airflow says the same of a connection that it could not read for now (its API was away).
+    error.retry_helps = True
+    raise error

@@ -31,7 +31,7 @@ from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 
 from tests.client.servers import Connection as ServerConnection, answering, closed_port, serving
 
-SECRET = "the-secret-access-key"  # noqa: S105
+SECRET = "the-secret-access-key"
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "volcengine_default", **values: Any) -> None:
@@ -41,7 +41,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "volcengine_default"
 
 
 def test_connection_is_read_and_kept(monkeypatch: pytest.MonkeyPatch):
-    connect(monkeypatch, host="cv.byteplusapi.com", extra={"region": "ap-singapore-1", "max_concurrency": "2"})
+    connect(
+        monkeypatch, host="cv.byteplusapi.com", extra={"region": "ap-singapore-1", "max_concurrency": "2"}
+    )
     hook = VolcengineHook()
     settings = hook.settings
     assert settings.endpoint.origin == "https://cv.byteplusapi.com"
@@ -53,7 +55,9 @@ def test_connection_is_read_and_kept(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_uri_connection_is_read(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("AIRFLOW_CONN_OTHER", f"volcengine://AKID:{SECRET}@127.0.0.1:9000/http?max_concurrency=3")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_OTHER", f"volcengine://AKID:{SECRET}@127.0.0.1:9000/http?max_concurrency=3"
+    )
     settings = VolcengineHook("other").settings
     assert (settings.conn_id, settings.endpoint.origin) == ("other", "http://127.0.0.1:9000")
     assert settings.max_concurrency == 3
@@ -388,7 +392,9 @@ def test_metadata_loads_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
-def test_debug_log_of_a_call_holds_no_secret(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+def test_debug_log_of_a_call_holds_no_secret(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     with caplog.at_level(logging.DEBUG), serving(answering({"code": 10000})) as server:
         local(monkeypatch, server.url, session_token="the-token", account="a").test_connection()
     assert SECRET not in caplog.text
