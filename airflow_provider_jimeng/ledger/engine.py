@@ -166,6 +166,11 @@ def _passing(error: Exception) -> bool:
     return bool(orig.args) and orig.args[0] in _PASSING_MYSQL
 
 
+def _pause(number: int) -> None:
+    # Nobody can tell when the other side is ready again; the jitter keeps twins apart.
+    time.sleep(0.02 * 2**number * (0.5 + random.random()))
+
+
 class Database:
     """
     One database in one process; thread-safe.
@@ -232,8 +237,7 @@ class Database:
             except (SQLAlchemyError, ValueError, OSError) as error:
                 if number == TRIES or not _passing(error) or time.monotonic() > last_start:
                     raise self._translated(error) from None
-            # Nobody can tell when the other side is ready again; the jitter keeps twins apart.
-            time.sleep(0.02 * 2**number * (0.5 + random.random()))
+            _pause(number)
 
     def _once(self, work: Callable[[Connection], _T], *, write: bool) -> _T:
         with self._engine.connect() as plain:

@@ -82,10 +82,8 @@ def change(conn: Connection, row: TaskRecord, target: TaskState, now: float, **v
         )
     if target in (_S.FAILED, _S.EXPIRED, _S.REJECTED, _S.RELEASED):
         values["live_key"] = None
-    if target in (_S.SUCCEEDED, _S.FAILED, _S.EXPIRED):
-        # What a succeeded row has stands: expiring later ends nothing at the vendor.
-        if row.finished_at is None and row.submitted_at is not None:
-            values.update(finished_at=now, elapsed=max(0.0, now - row.submitted_at))
+    if row.state is _S.SUBMITTED:
+        values.update(finished_at=now, elapsed=max(0.0, now - (row.submitted_at or now)))
     conn.execute(
         update(tasks)
         .where(tasks.c.id == row.id)

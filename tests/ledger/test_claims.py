@@ -153,9 +153,7 @@ def test_attempts_count_per_task_instance_and_rejected_ones_do_not(bench: Bench)
 def test_the_try_number_does_not_refresh_the_attempts(bench: Bench):
     failed = bench.ledger.record_failed(bench.submitted(), message="x", new_attempt=True)
     again = Provenance("dag", "run", "task", 3, 7)
-    refusal = bench.refused(
-        failed.content_key, expected_latest=failed.id, max_attempts=1, provenance=again
-    )
+    refusal = bench.refused(failed.content_key, expected_latest=failed.id, max_attempts=1, provenance=again)
     assert refusal.reason == "attempts"
 
 

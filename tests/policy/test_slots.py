@@ -103,7 +103,13 @@ def test_refusals_during_a_cool_down_neither_double_it_nor_shorten_it():
 
 @pytest.mark.parametrize(
     ("retry_after", "jitter", "seconds"),
-    [(None, 0.0, 2.0), (7.0, 0.0, 7.0), (1.0, 0.0, 2.0), (None, 0.5, 2.25), (86400.0, 0.0, RETRY_AFTER_SECONDS_MAX)],
+    [
+        (None, 0.0, 2.0),
+        (7.0, 0.0, 7.0),
+        (1.0, 0.0, 2.0),
+        (None, 0.5, 2.25),
+        (86400.0, 0.0, RETRY_AFTER_SECONDS_MAX),
+    ],
 )
 def test_a_cool_down_heeds_the_vendor_within_reason_and_is_spread(retry_after, jitter, seconds):
     assert cool_down(CoolDown(), NOW, retry_after=retry_after, jitter=jitter).until == NOW + seconds

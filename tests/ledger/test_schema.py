@@ -1,0 +1,194 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+from __future__ import annotations
+
+import uuid
+from types import MappingProxyType
+
+import pytest
+from sqlalchemy import create_engine, delete, insert, inspect, select, text, update
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Engine
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from airflow_provider_jimeng.exceptions import JimengLedgerError
+from airflow_provider_jimeng.ledger import engine, schema
+from airflow_provider_jimeng.ledger.store import Ledger
+from tests.ledger.kit import Bench
+
+
+@pytest.fixture
+def opened(empty_url: str):
+    """Return a database that a ledger was made in, as somebody else sees it."""
+    ledger = Ledger.open(empty_url)
+    foreign = create_engine(empty_url)
+    yield foreign
+    foreign.dispose()
+    ledger.close()
+
+
+def reopened(foreign: Engine) -> Ledger:
+    """Open the ledger as a process would that never saw it."""
+    engine._registry.after_fork()
+    return Ledger.open(foreign.url.render_as_string(hide_password=False))
+
+
+def put(foreign: Engine, name: str, value: str) -> None:
+    with foreign.begin() as conn:
+        conn.execute(update(schema.meta).where(schema.meta.c.name == name).values(value=value))
+
+
+def test_the_first_use_makes_the_tables_and_an_identity_that_lasts(opened: Engine):
+    names = set(inspect(opened).get_table_names())
+    assert names == {f"jimeng_{name}" for name in ("tasks", "landings", "limits", "waiters", "meta")}
+    first = reopened(opened)
+    assert str(uuid.UUID(first.uuid)) == first.uuid
+    assert reopened(opened).uuid == first.uuid
+    with opened.connect() as conn:
+        version = conn.execute(
+            select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+        ).scalar_one()
+    assert version == str(schema.SCHEMA_VERSION)
+
+
+def test_a_ledger_is_made_by_whatever_is_asked_first(empty_url: str):
+    ledger = Ledger(empty_url)
+    assert ledger.latest("never") is None
+    ledger.close()
+
+
+def test_a_ledger_of_a_newer_release_is_refused(opened: Engine):
+    put(opened, "schema_version", "99")
+    with pytest.raises(JimengLedgerError, match=r"newer release \(schema 99.*Upgrade"):
+        reopened(opened)
+
+
+@pytest.mark.parametrize(("name", "value"), [("schema_version", "one"), ("uuid", "not one")])
+def test_a_damaged_identity_is_an_error_and_never_a_fresh_start(opened: Engine, name: str, value: str):
+    put(opened, name, value)
+    with pytest.raises(JimengLedgerError, match="damaged"):
+        reopened(opened)
+
+
+def test_a_ledger_that_lost_its_identity_is_an_error_and_never_a_fresh_start(opened: Engine):
+    with opened.begin() as conn:
+        conn.execute(delete(schema.meta))
+    with pytest.raises(JimengLedgerError, match="damaged"):
+        reopened(opened)
+
+
+def test_tables_that_somebody_emptied_the_schema_of_are_an_error(opened: Engine):
+    with opened.begin() as conn:
+        conn.execute(text("DROP TABLE jimeng_limits"))
+    ledger = reopened(opened)
+    with pytest.raises(JimengLedgerError, match="jimeng_limits"):
+        ledger.claim(Bench(str(opened.url)).request())
+
+
+def test_an_older_schema_is_brought_up_step_by_step_and_keeps_its_rows(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Bench(empty_url)
+    before = bench.landed()
+    identity = bench.ledger.uuid
+    bench.ledger.close()
+    steps: list[int] = []
+
+    def step(version: int):
+        def run(conn) -> None:
+            steps.append(version)
+            conn.execute(text(f"CREATE TABLE jimeng_later_{version} (n INTEGER)"))
+
+        return run
+
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "MIGRATIONS", MappingProxyType({1: step(1), 2: step(2)}))
+    foreign = create_engine(empty_url)
+    for _ in range(2):
+        ledger = reopened(foreign)
+        assert (ledger.uuid, steps) == (identity, [1, 2])
+    assert ledger.get(before.id) == before
+    assert {"jimeng_later_1", "jimeng_later_2"} <= set(inspect(foreign).get_table_names())
+    ledger.close()
+    foreign.dispose()
+
+
+def test_a_migration_that_fails_leaves_the_old_schema(empty_url: str, monkeypatch: pytest.MonkeyPatch):
+    Ledger.open(empty_url).close()
+
+    def broken(conn) -> None:
+        conn.execute(text("CREATE TABLE jimeng_half (n INTEGER)"))
+        conn.execute(text("SELECT * FROM nowhere"))
+
+    foreign = create_engine(empty_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "SCHEMA_VERSION", 2)
+        patch.setattr(schema, "MIGRATIONS", MappingProxyType({1: broken}))
+        with pytest.raises(JimengLedgerError, match="nowhere"):
+            reopened(foreign)
+    assert "jimeng_half" not in inspect(foreign).get_table_names()
+    assert reopened(foreign).uuid
+    foreign.dispose()
+
+
+def test_two_live_rows_for_one_key_are_impossible(bench: Bench):
+    row = bench.claimed()
+    (values,) = [dict(each._mapping) for each in bench.rows()]
+    del values["id"]
+    with pytest.raises(JimengLedgerError):
+        bench.write(insert(schema.tasks).values(**{**values, "attempt": 2}))
+    assert [each.id for each in bench.rows()] == [row.id]
+
+
+def test_a_row_in_a_state_of_a_newer_release_is_an_error(bench: Bench):
+    row = bench.claimed()
+    bench.write(update(schema.tasks).where(schema.tasks.c.id == row.id).values(state="dreaming"))
+    with pytest.raises(JimengLedgerError, match="'dreaming'"):
+        bench.ledger.latest(row.content_key)
+
+
+def test_mysql_takes_the_tables():
+    dialect = mysql.dialect()
+    for table in schema.metadata.sorted_tables:
+        made = str(CreateTable(table).compile(dialect=dialect))
+        assert "ENGINE=InnoDB" in made
+        assert "utf8mb4_bin" in made
+        for index in table.indexes:
+            # InnoDB indexes 3072 bytes, four per character at most.
+            length = sum(getattr(column.type, "length", None) or 2 for column in index.columns)
+            assert length * 4 <= 3072
+            assert str(CreateIndex(index).compile(dialect=dialect))
+    tasks = str(CreateTable(schema.tasks).compile(dialect=dialect))
+    assert "inputs LONGTEXT" in tasks
+    assert "id BIGINT NOT NULL AUTO_INCREMENT" in tasks
+
+
+class FakeMysql:
+    """What the creation lock sees of a MySQL connection."""
+
+    class dialect:  # noqa: N801
+        name = "mysql"
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def execute(self, statement, parameters=None):
+        self.said.append(str(statement).split("(")[0])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_mysql_holds_a_named_lock_while_it_makes_the_tables(monkeypatch: pytest.MonkeyPatch, fails: bool):
+    conn = FakeMysql()
+
+    def make(given):
+        given.said.append("made")
+        if fails:
+            raise RuntimeError("no")
+        return "uuid"
+
+    monkeypatch.setattr(schema, "_create_or_migrate", make)
+    if fails:
+        with pytest.raises(RuntimeError):
+            schema.create_or_migrate(conn)  # type: ignore[arg-type]
+    else:
+        assert schema.create_or_migrate(conn) == "uuid"  # type: ignore[arg-type]
+    assert conn.said == ["SELECT GET_LOCK", "made", "SELECT RELEASE_LOCK"]
