@@ -45,9 +45,7 @@ class Book:
     def _clear(self) -> None:
         self.tasks: dict[str, Task] = {}
         self.refused: dict[str, Counter[str]] = {
-            "submit": Counter(),
-            "query": Counter(),
-            "download": Counter(),
+            on: Counter() for on in ("submit", "query", "download", "other")
         }
         self.media: Counter[str] = Counter()
         self.media_vendor: Counter[str] = Counter()

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     try:
         return asyncio.run(_serve(config, faults))
-    except (OSError, JournalError) as error:
+    except (OSError, JournalError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

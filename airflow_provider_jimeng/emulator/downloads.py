@@ -53,7 +53,9 @@ class Downloads:
         fault = None
         if request.method != "HEAD":
             book.downloaded(task, completed=False)
-            struck = self._vendor.faults.strike("download", f"{task.task_id} {json.dumps(task.body)}")
+            struck = self._vendor.faults.strike(
+                "download", f"{task.task_id} {json.dumps(task.body, ensure_ascii=False)}"
+            )
             fault = None if struck is None else struck.fault
         if fault is not None:
             book.refuse("download", fault.label)

@@ -45,7 +45,7 @@ class Submission:
     @property
     def subject(self) -> str:
         """Text that a fault's ``match`` is sought in: the body as sent."""
-        return _stable(self.body)
+        return json.dumps(self.body, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

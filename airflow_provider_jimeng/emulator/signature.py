@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
 ALGORITHM = "HMAC-SHA256"
-ALWAYS_SIGNED = ("content-type", "host", "x-content-sha256", "x-date")
+ALWAYS_SIGNED = ("host", "x-content-sha256", "x-date")
 _UNRESERVED = "-_.~"
 _DATE = re.compile(r"\d{8}T\d{6}Z\Z", re.ASCII)
 _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]*)\Z")
@@ -154,6 +154,8 @@ def _check_signed(signed: list[str], request: Received) -> Refusal | None:
     if signed != sorted(set(signed)) or any(name != name.lower() for name in signed):
         return Refusal(100024, "SignedHeaders must be lower case, sorted and without repetition.")
     required = list(ALWAYS_SIGNED)
+    if request.method != "GET":
+        required.append("content-type")
     if request.header("x-security-token") is not None:
         required.append("x-security-token")
     for name in required:

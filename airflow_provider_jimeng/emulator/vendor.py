@@ -72,7 +72,7 @@ class Vendor:
             if on == "query":
                 self.book.queried(None, self.clock.now(), noticed=False, refused=str(refusal.code))
             else:
-                self.book.refuse("submit", str(refusal.code))
+                self.book.refuse(on or "other", str(refusal.code))
             return self._gateway(refusal, action)
         if on == "submit":
             return await self._submit(request.body, sleep, started)
@@ -193,14 +193,16 @@ class Vendor:
             return self._refused_query(50429, None, task, now, started)
         if isinstance(query, Invalid):
             return self._refused_query(query.code, query.message, None, now, started)
-        subject = f"{query.task_id} {query.req_key} {'' if task is None else json.dumps(task.body)}"
+        body = "" if task is None else json.dumps(task.body, ensure_ascii=False)
+        subject = f"{query.task_id} {query.req_key} {body}"
         age = None if task is None else now - task.submitted_at
         finished = task is not None and task.done(now)
         struck = self.faults.strike("query", subject, age=age, done=finished)
         genuine, noticed = self._genuine(task, query.req_key, host, now, started)
         if struck is None or struck.fault.kind == "delay":
-            self.book.queried(task, now, noticed=noticed, refused=None)
-            return genuine if struck is None else fault_reply(struck.fault, genuine, request_id="")
+            reply = genuine if struck is None else fault_reply(struck.fault, genuine, request_id="")
+            self.book.queried(task, now + reply.delay, noticed=noticed, refused=None)
+            return reply
         self.book.queried(task, now, noticed=False, refused=struck.fault.label)
         return fault_reply(struck.fault, genuine, request_id=self._request_id())
 
