@@ -13,7 +13,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +35,11 @@ _USER_INFO = re.compile(_SCHEME + r"[^\s/?#@]*@")
 _PARAMETER_SECRET = re.compile(
     r"\b((?:x-[a-z]{1,10}-)?(?:signature|credential|security-token)|sig|token)=[^\s&]+", re.IGNORECASE
 )
+_HTTP_DATE = re.compile(
+    r"[A-Za-z]{3,9}, ([0-9]{1,2})[ -]([A-Z][a-z]{2})[ -]([0-9]{4}) "
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) (?:GMT|UTC|[+-]0000)"
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CUT_TASK_ID = re.compile(rb'"task_id"\s*:\s*"(\d{6,40})"')
 #: A field given twice with different values decides nothing.
 _DECISIVE = frozenset(
@@ -195,12 +199,16 @@ def _not_json(body: bytes) -> str:
 
 
 def _server_date(value: str | None) -> dt.datetime | None:
-    if not value:
+    """Read HTTP's one date format by hand: ``email.utils`` loads sockets, ``strptime`` follows the locale."""
+    found = _HTTP_DATE.fullmatch((value or "").strip())
+    if found is None:
         return None
+    day, month, year, hour, minute, second = found.groups()
     try:
-        date = parsedate_to_datetime(value)
-        return date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date.astimezone(dt.UTC)
-    except (TypeError, ValueError, IndexError, OverflowError):
+        return dt.datetime(
+            int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=dt.UTC
+        )
+    except ValueError:
         return None
 
 

@@ -184,7 +184,17 @@ class TestHeaders:
         assert date is not None
         assert date.utcoffset() == dt.timedelta(0)
 
-    @pytest.mark.parametrize("value", ["", "soon", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 -2300"])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            "soon",
+            "99999999999999999999",
+            "Fri, 31 Dec 9999 23:59:59 -2300",
+            "Sun, 31 Feb 2026 00:00:00 GMT",
+            "Sun, 1 Foo 2026 00:00:00 GMT",
+        ],
+    )
     def test_a_date_that_is_none_is_none(self, value):
         assert parse(CREATED, DATE=value).server_date is None
 
