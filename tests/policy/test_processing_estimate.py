@@ -36,6 +36,8 @@ def test_a_wrong_expectation_shrinks_with_every_task_that_is_done_at_its_first_p
         first_poll = 0.85 * (expected or 0.0)
         if first_poll <= 10.0:
             break
-        expected = processing_estimate(submitted_at=0.0, running_at=None, done_at=first_poll, expected=expected)
+        expected = processing_estimate(
+            submitted_at=0.0, running_at=None, done_at=first_poll, expected=expected
+        )
     assert expected is not None
     assert expected < 13.0
