@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def failure(observation: Observation) -> TransportFailure:
 
 
 def reset_before_reading(connection: Connection) -> None:
+    # Something has arrived, and is thrown away unread.
+    connection.sock.recv(1, socket.MSG_PEEK)
     connection.reset()
 
 
@@ -137,8 +140,6 @@ def test_name_without_address_was_not_sent():
 
 def test_connection_that_is_never_accepted_was_not_sent():
     # A listener whose queue is full drops new connections, as a firewall does.
-    import socket
-
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -242,8 +243,6 @@ def test_proxy_that_is_not_there_was_not_sent():
 
 
 def test_connection_after_the_deadline_sends_nothing(monkeypatch: pytest.MonkeyPatch):
-    import socket
-
     entered, released, real = threading.Event(), threading.Event(), socket.getaddrinfo
 
     def slow_names(*args: Any, **kwargs: Any) -> Any:
@@ -308,6 +307,14 @@ def test_no_answer_after_a_connection_is_never_called_unsent(behave: Behaviour, 
         assert time.monotonic() - began < 3
         assert found.kind is FailureKind.NO_ANSWER
         assert len(server.requests) == posts
+    assert server.connections == 1
+
+
+def test_reset_of_a_connection_that_just_opened_is_unsent_or_without_an_answer():
+    with serving(Connection.reset) as server:
+        failure(submit(server.url))
+    # The reset may overtake the end of connect(), which is then unsent; in no case did the request arrive.
+    assert server.requests == []
     assert server.connections == 1
 
 
@@ -588,8 +595,6 @@ def test_proxy_of_the_connection_comes_before_the_environments(monkeypatch: pyte
 
 
 def test_https_goes_through_the_tunnel_of_a_proxy(certificates: Any):
-    import socket
-
     with serving(answering(CREATED), server_context(*certificates["127.0.0.1"])) as server:
 
         def tunnel(connection: Connection) -> None:
