@@ -127,7 +127,7 @@ class Bench:
         assert row is not None
         return row
 
-    # -- time and evidence --------------------------------------------------------------------------------------
+    # -- time and evidence -------------------------------------------------------------------------------
 
     def age(self, record: TaskRecord, seconds: float) -> None:
         """Let everything about a row have happened earlier, by the database's clock."""
@@ -145,7 +145,7 @@ class Bench:
         self.write(update(waiters).where(waiters.c.account == self.scope.account).values(**moved))
 
     def write(self, statement: Any) -> None:
-        database_for(self.url).write(lambda conn: conn.execute(statement) and None)
+        database_for(self.url).write(lambda conn: conn.execute(statement))
 
     def rows(self) -> list[Any]:
         query = select(tasks).where(tasks.c.account == self.scope.account).order_by(tasks.c.id)

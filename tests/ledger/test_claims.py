@@ -8,6 +8,7 @@ import pytest
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger.records import Claimed, Found, Provenance, Scope
 from airflow_provider_jimeng.ledger.states import LIVE, SUPERSEDABLE, TaskState
+
 from tests.ledger.kit import Bench, unique
 
 
@@ -163,7 +164,7 @@ def test_a_budget_counts_the_submits_of_one_run_over_all_contents(bench: Bench):
     bench.succeeded(provenance=run, budget=1)
     refusal = bench.refused(provenance=run, budget=1)
     assert (refusal.reason, "its budget is 1" in refusal.message) == ("budget", True)
-    assert bench.claimed(provenance=replace(run, run_id=unique("run-")), budget=1)
+    bench.claimed(provenance=replace(run, run_id=unique("run-")), budget=1)
 
 
 def test_the_daily_limit_counts_the_account_over_all_its_scopes_since_midnight_utc(bench: Bench):
@@ -176,7 +177,7 @@ def test_the_daily_limit_counts_the_account_over_all_its_scopes_since_midnight_u
     refusal = bench.refused(daily_submit_limit=2)
     assert refusal.reason == "daily_limit"
     assert "made 2 submits" in refusal.message
-    assert bench.claimed(daily_submit_limit=3)
+    bench.claimed(daily_submit_limit=3)
 
 
 def test_a_paused_account_submits_nothing_in_any_scope_until_it_is_resumed(bench: Bench):
@@ -189,7 +190,7 @@ def test_a_paused_account_submits_nothing_in_any_scope_until_it_is_resumed(bench
         assert bench.ledger.slot_view(scope, 2).blocked == "paused by ann: price check"
     bench.ledger.resume(bench.scope.account, "bob", "done")
     assert bench.ledger.slot_view(bench.scope, 2).blocked is None
-    assert bench.claimed()
+    bench.claimed()
 
 
 def test_a_breaker_stops_its_scope_only(bench: Bench):
@@ -198,9 +199,9 @@ def test_a_breaker_stops_its_scope_only(bench: Bench):
     refusal = bench.refused()
     assert (refusal.reason, "20 failures" in refusal.message) == ("breaker", True)
     assert bench.ledger.slot_view(bench.scope, 2).blocked == "breaker 20 failures in a row"
-    assert bench.claimed(scope=other)
+    bench.claimed(scope=other)
     bench.ledger.clear_breaker(bench.scope)
-    assert bench.claimed()
+    bench.claimed()
     note = bench.limits_row().note.splitlines()
     assert [line.partition("Z ")[2] for line in note] == [
         "breaker tripped: 20 failures in a row",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sqlite3
@@ -19,9 +20,10 @@ from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.engine import Database, database_for
 from airflow_provider_jimeng.ledger.store import Ledger
+
 from tests.ledger.kit import Bench
 
-SECRET = "p@ss/w%rd"  # noqa: S105
+SECRET = "p@ss/w%rd"
 QUOTED = "p%40ss%2Fw%25rd"
 
 
@@ -49,7 +51,7 @@ def test_a_url_that_can_not_hold_a_ledger_is_refused_without_showing_it(url: str
 
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     def none(*args: Any, **kwargs: Any) -> None:
         raise ModuleNotFoundError("No module named 'psycopg'")
@@ -75,7 +77,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch):
 def test_a_url_without_a_driver_gets_one_that_is_installed(
     monkeypatch: pytest.MonkeyPatch, url: str, installed: set[str], driver: str
 ):
-    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
     assert engine._with_driver(make_url(url)).drivername == driver
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
+
 from tests.ledger.kit import SHA, Bench, unique
 
 

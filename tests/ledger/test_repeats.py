@@ -14,11 +14,12 @@ from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.engine import Database
 from airflow_provider_jimeng.ledger.records import Claimed, LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
+
 from tests.ledger.kit import SHA, Bench, unique
 
 
 class LostAnswers:
-    """Applies writes and loses the answers to the first of them, as a server that dies after its commit does."""
+    """Applies writes and loses the answers to the first of them: a server that dies after its commit."""
 
     def __init__(self, once: Callable[..., Any]) -> None:
         self.once = once

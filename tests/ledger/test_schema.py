@@ -3,17 +3,21 @@ from __future__ import annotations
 
 import uuid
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, delete, insert, inspect, select, text, update
 from sqlalchemy.dialects import mysql
-from sqlalchemy.engine import Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger import engine, schema
 from airflow_provider_jimeng.ledger.store import Ledger
+
 from tests.ledger.kit import Bench
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
 
 
 @pytest.fixture
@@ -165,7 +169,7 @@ def test_mysql_takes_the_tables():
 class FakeMysql:
     """What the creation lock sees of a MySQL connection."""
 
-    class dialect:  # noqa: N801
+    class dialect:
         name = "mysql"
 
     def __init__(self) -> None:
