@@ -104,9 +104,13 @@ class JimengHook(VolcengineHook):
             settings if limit == settings.daily_submit_limit else replace(settings, daily_submit_limit=limit)
         )
 
+    def refreshed(self) -> JimengHook:
+        """Return a hook that reads the connection anew."""
+        return type(self)(self.volcengine_conn_id)
+
     def _refreshed(self) -> AccountSettings | None:
         """Read the connection again: a secrets backend may have rotated temporary credentials."""
-        return self._capped(type(self)(self.volcengine_conn_id).settings)
+        return self._capped(self.refreshed().settings)
 
     def submit_task(
         self,

@@ -83,18 +83,19 @@ class Watcher:
         self, *, poke_interval: float | None, sleep: Callable[[float], None] = time.sleep
     ) -> PollDecision:
         """Query until the task is over or the deadline has passed."""
-        began = time.time()
+        began, asked_to_wait = time.time(), 0.0
         while True:
             age = time.time() - (self.watched.submitted_at or began)
-            delay = self.delay(age, poke_interval)
+            delay = max(self.delay(age, poke_interval), asked_to_wait)
             if self.watched.deadline is not None:
                 delay = max(0.05, min(delay, self.watched.deadline - time.time()))
             sleep(delay)
             decision = self.ask()
             if decision.final:
                 return decision
-            if decision.retry_after:
-                sleep(decision.retry_after)
+            asked_to_wait = decision.retry_after or 0.0
+            if decision.refresh:
+                self.hook = self.hook.refreshed()
 
     def delay(self, age: float, poke_interval: float | None) -> float:
         """Return the seconds until the next query."""

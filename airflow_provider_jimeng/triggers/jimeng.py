@@ -117,8 +117,8 @@ class JimengTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until all tasks, or any of them, are over or the deadline has passed; yield one event."""
-        client = AsyncClient(await settings_of(self.volcengine_conn_id))
-        watches = [asyncio.create_task(self._watch(client, task)) for task in self.tasks]
+        self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
+        watches = [asyncio.create_task(self._watch(task)) for task in self.tasks]
         watched_here.update(task.task_id for task in self.tasks)
         try:
             until = asyncio.FIRST_COMPLETED if self.wait_for == "any" else asyncio.ALL_COMPLETED
@@ -133,14 +133,15 @@ class JimengTaskTrigger(BaseTrigger):
         status = DEADLINE if told and all(one["outcome"] == DEADLINE for one in told) else FINISHED
         yield event_to_tell({"status": status, "tasks": told, "deadline": self.deadline})
 
-    async def _watch(self, client: AsyncClient, task: TaskReference) -> dict[str, Any]:
+    async def _watch(self, task: TaskReference) -> dict[str, Any]:
         state, settings = PollState(), PollSettings()
         started = time.time()
         told: str | None = None
+        asked_to_wait = 0.0
         while True:
             age = time.time() - (task.submitted_epoch or started)
-            await asyncio.sleep(self._delay(age, task, settings))
-            observation: Observation = await client.query(task.req_key, task.task_id)
+            await asyncio.sleep(self._delay(age, task, settings, asked_to_wait))
+            observation: Observation = await self._client.query(task.req_key, task.task_id)
             state, decision = decide_poll(
                 state,
                 observation,
@@ -154,17 +155,20 @@ class JimengTaskTrigger(BaseTrigger):
             if decision.note is not None and decision.note != told:
                 told = decision.note
                 self.log.warning("Task %s is still waited for: %s", task.task_id, told)
-            if decision.retry_after:
-                await asyncio.sleep(decision.retry_after)
+            asked_to_wait = decision.retry_after or 0.0
+            if decision.refresh:
+                # A secrets backend may have rotated the keys since this trigger began.
+                self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
 
-    def _delay(self, age: float, task: TaskReference, settings: PollSettings) -> float:
-        delay = next_poll_delay(
+    def _delay(self, age: float, task: TaskReference, settings: PollSettings, at_least: float) -> float:
+        regular = next_poll_delay(
             age=age,
             expected=task.expected_seconds,
             poke_interval=self.poll_interval,
             settings=settings,
             jitter=random.random(),
         )
+        delay = max(regular, at_least)
         deadline = epoch_of(self.deadline)
         return delay if deadline is None else max(0.05, min(delay, deadline - time.time()))
 

@@ -117,7 +117,7 @@ def test_forty_mapped_items_at_two_slots_pay_forty_and_a_rerun_pays_nothing(engi
     assert all(landed(wanted))
     assert accepted(vendor) - before == 40
     assert refused(vendor) - refusals <= 4
-    assert max(vendor.ledger()["max_in_use"].values()) <= SLOTS
+    assert max(slots["max_in_use"] for slots in vendor.ledger()["slots"].values()) <= SLOTS
     # An item waits for minutes for its slot; no worker does: a leg is short, even on a busy machine.
     assert max(stretches.longest.values(), default=0.0) < 15.0
 
