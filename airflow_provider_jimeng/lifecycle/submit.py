@@ -157,7 +157,8 @@ class Submitter:
             return Waiting(
                 claim.reason,
                 claim.ticket_id,
-                claim.retry_after_seconds,
+                # A slot may come free long before it is expected to, and is idle until its ticket looks.
+                claim.retry_after_seconds if claim.reason == "cooldown" else None,
                 limit=claim.limit,
                 in_use=claim.in_use,
             )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 #: A holder that has its own watcher is only asked about once it is this much over its time.
 _OVERDUE_FACTOR, _OVERDUE_SECONDS = 1.5, 30.0
+_UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN})
 
 
 class JimengSlotTrigger(BaseTrigger):
@@ -67,6 +68,7 @@ class JimengSlotTrigger(BaseTrigger):
         self.volcengine_conn_id = volcengine_conn_id
         self.not_before = not_before
         self.deadline = deadline
+        self._first_state: TaskState | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments: names and a ticket, no secret."""
@@ -95,21 +97,34 @@ class JimengSlotTrigger(BaseTrigger):
             if (deadline := epoch_of(self.deadline)) is not None and now >= deadline:
                 yield event_to_tell({"status": DEADLINE, "deadline": self.deadline})
                 return
-            if now >= (epoch_of(self.not_before) or 0.0):
-                try:
-                    if await self._is_turn(limit, asked):
-                        yield event_to_tell({"status": TURN, "deadline": self.deadline})
-                        return
-                    unreadable = False
-                except JimengLedgerError as error:
-                    if not unreadable:
-                        self.log.warning("The ledger can't be read; waiting for it: %s", error)
-                        unreadable = True
+            try:
+                if await (self._is_turn(limit, asked, now) if self.ticket_id else self._is_decided(now)):
+                    yield event_to_tell({"status": TURN, "deadline": self.deadline})
+                    return
+                unreadable = False
+            except JimengLedgerError as error:
+                if not unreadable:
+                    self.log.warning("The ledger can't be read; waiting for it: %s", error)
+                    unreadable = True
             await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))
 
-    async def _is_turn(self, limit: int | None, asked: _Holders) -> bool:
-        if self.ticket_id is None:
+    def _may_look(self, now: float) -> bool:
+        return now >= (epoch_of(self.not_before) or 0.0)
+
+    async def _is_decided(self, now: float) -> bool:
+        """Return whether the wait for a submit under way is over: by time, or because it came to something."""
+        if self._may_look(now):
             return True
+        record = await ledger_reader().latest(self.content_key)
+        if record is None or record.state not in _UNDECIDED:
+            return True
+        # An intent that turned unknown is another question, which only a worker may answer.
+        self._first_state = self._first_state or record.state
+        return record.state is not self._first_state
+
+    async def _is_turn(self, limit: int | None, asked: _Holders, now: float) -> bool:
+        if not self._may_look(now):
+            return False
         view = await ledger_reader().slots(Scope(self.account, self.endpoint, self.req_key), limit)
         if self.ticket_id in view.entitled:
             return True
