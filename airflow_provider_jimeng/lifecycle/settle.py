@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 #: A claim is in a hurry; whatever is left is settled by the next one.
 _AT_MOST = 8
+#: Seconds after which a task of unknown length may be over. No more than a waiting ticket's trigger takes before it
+#: asks: a worker that doesn't look at what the trigger saw would be called over and over.
+_YOUNGEST = 1.0
 
 
 def worth_asking(record: TaskRecord, now: float) -> bool:
@@ -36,7 +39,7 @@ def worth_asking(record: TaskRecord, now: float) -> bool:
         return False
     age = now - record.submitted_at
     expected = expectation(record)
-    return age >= (3.0 if expected is None else 0.7 * expected)
+    return age >= (_YOUNGEST if expected is None else 0.7 * expected)
 
 
 def settle_holders(ledger: Ledger, client: SyncClient, holders: Iterable[TaskRecord]) -> int:
