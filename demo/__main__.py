@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _stop(children, tell)
     except DemoError as error:
         print(f"\nThe demo FAILED: {error}", file=sys.stderr)
+        print("Nothing is left running. To start anew: make demo ARGS=--fresh", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted; nothing is left running.", file=sys.stderr)

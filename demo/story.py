@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Story:
         for each in failed[:1]:
             found = sorted(logs.glob(f"task_id={each['task_id']}/**/attempt={each['try_number']}.log"))
             if found:
-                text += "\n" + "\n".join(found[0].read_text(errors="replace").splitlines()[-12:])
+                text += "\n" + errors_in(found[0])
         return text
 
     # -- what came out --------------------------------------------------------------------------------------
@@ -154,6 +155,22 @@ class Story:
                 f"the vendor accepted {accepted} submits for {IMAGES} different pairs of inputs; "
                 f"paid more than once: {book['paid_more_than_once']}"
             )
+
+
+def errors_in(log: Path) -> str:
+    """Return what went wrong according to a task's log, whose lines are JSON objects."""
+    told = []
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("level") not in ("error", "critical"):
+            continue
+        details = entry.get("error_detail") or []
+        told.append("  " + str(entry.get("event")))
+        told += [f"    {each.get('exc_type')}: {each.get('exc_value')}" for each in details]
+    return "\n".join(told) or f"  ({log} holds no error)"
 
 
 def _name(instance: Mapping[str, Any]) -> str:
