@@ -45,9 +45,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _words(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the TLS certificate is not trusted ({error.verify_message or 'no reason given'})"
+        return f"the TLS certificate is not trusted ({getattr(error, 'verify_message', None) or 'no reason given'})"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or type(error).__name__})"
+        return f"TLS failed ({getattr(error, 'reason', None) or type(error).__name__})"
     if isinstance(error, socket.gaierror):
         return f"the host name has no address ({error.strerror})"
     if isinstance(error, IncompleteRead):

@@ -160,13 +160,15 @@ class _Sending:
         self._given_up = False
 
     def run(self, seconds: float) -> Observation:
+        thread = threading.Thread(target=self._work, name="jimeng-send", daemon=True)
         try:
-            threading.Thread(target=self._work, name="jimeng-send", daemon=True).start()
+            thread.start()
             self._done.wait(seconds)
-        except RuntimeError:
-            return TransportFailure(FailureKind.NOT_SENT, "this process can't start another thread")
-        except BaseException:
+        except BaseException as error:
+            # A timeout or a user's interrupt: what is still in stays in, what is out may still be answered.
             self._give_up()
+            if isinstance(error, RuntimeError) and thread.ident is None:
+                return TransportFailure(FailureKind.NOT_SENT, "this process can't start another thread")
             raise
         return self._give_up()
 

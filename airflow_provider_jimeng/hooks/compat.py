@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from airflow.sdk import Connection
 from airflow.sdk.log import mask_secret
 
 try:
@@ -27,4 +28,7 @@ except ImportError:  # before Airflow 3.3
         await asyncio.to_thread(mask_secret, secret, name)
 
 
-__all__ = ["AirflowNotFoundException", "amask_secret", "conf", "mask_secret"]
+#: Before Airflow 3.3.2, reading a connection on an event loop masks secrets with a call that may deadlock.
+MASKS_ASYNCHRONOUSLY = hasattr(Connection, "aextra_dejson")
+
+__all__ = ["MASKS_ASYNCHRONOUSLY", "AirflowNotFoundException", "amask_secret", "conf", "mask_secret"]

@@ -31,7 +31,12 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengProtocolError,
 )
-from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException, amask_secret, mask_secret
+from airflow_provider_jimeng.hooks.compat import (
+    MASKS_ASYNCHRONOUSLY,
+    AirflowNotFoundException,
+    amask_secret,
+    mask_secret,
+)
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -99,13 +104,15 @@ class VolcengineHook(BaseHook):
         return self._settings
 
     async def _aget_connection(self) -> Any:
-        try:
-            return await self.aget_connection(self.volcengine_conn_id)
-        except (AirflowNotFoundException, AttributeError):
+        if MASKS_ASYNCHRONOUSLY:
             try:
-                return await asyncio.to_thread(self.get_connection, self.volcengine_conn_id)
-            except AirflowNotFoundException:
-                return None
+                return await self.aget_connection(self.volcengine_conn_id)
+            except (AirflowNotFoundException, AttributeError):
+                self.log.debug("Reading %s again, in a thread.", self.volcengine_conn_id)
+        try:
+            return await asyncio.to_thread(self.get_connection, self.volcengine_conn_id)
+        except AirflowNotFoundException:
+            return None
 
     def _parse(self, connection: Any) -> AccountSettings:
         if connection is None:

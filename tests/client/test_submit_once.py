@@ -390,15 +390,17 @@ def test_dripping_answer_is_cut_at_the_end_of_the_linger(monkeypatch: pytest.Mon
             assert not each.is_alive()
 
 
-def test_interruption_of_the_waiting_thread_still_hands_over_the_answer():
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Interrupted, KeyboardInterrupt, RuntimeError, TimeoutError])
+def test_interruption_of_the_waiting_thread_still_hands_over_the_answer(kind: type[BaseException]):
     late: queue.Queue[Observation] = queue.Queue()
     proceed = threading.Event()
 
-    class Interrupted(BaseException):
-        pass
-
     def interrupt(*_: Any) -> None:
-        raise Interrupted
+        raise kind
 
     def slow(connection: Connection) -> None:
         connection.read_request()
@@ -409,7 +411,7 @@ def test_interruption_of_the_waiting_thread_still_hands_over_the_answer():
     old = signal.signal(signal.SIGALRM, interrupt)
     try:
         with serving(slow) as server:
-            with pytest.raises(Interrupted):
+            with pytest.raises(kind):
                 submit(server.url, on_late=late.put, submit_deadline=10.0)
             proceed.set()
             observation = late.get(timeout=5)
@@ -417,6 +419,48 @@ def test_interruption_of_the_waiting_thread_still_hands_over_the_answer():
         signal.signal(signal.SIGALRM, old)
     assert isinstance(observation, Answer)
     assert task_id_of(observation) == TASK_ID
+
+
+def test_interruption_before_the_connection_keeps_the_request_in(monkeypatch: pytest.MonkeyPatch):
+    entered, released, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def slow_names(*args: Any, **kwargs: Any) -> Any:
+        entered.set()
+        assert released.wait(10)
+        return real(*args, **kwargs)
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with serving(answering(CREATED)) as server:
+            client = SyncClient(settings_for(server.url))
+            monkeypatch.setattr(socket, "getaddrinfo", slow_names)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(Interrupted):
+                client.submit(BODY, on_late=never_late)
+            assert entered.is_set()
+            senders = [each for each in threading.enumerate() if each.name == "jimeng-send"]
+            released.set()
+            for each in senders:
+                each.join(5)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert server.requests == []
+
+
+def test_process_that_can_start_no_thread_sends_nothing(monkeypatch: pytest.MonkeyPatch):
+    with serving(answering(CREATED)) as server:
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            found = failure(submit(server.url))
+    assert found.kind is FailureKind.NOT_SENT
+    assert server.requests == []
 
 
 # --- odd answers ---

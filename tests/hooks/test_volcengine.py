@@ -86,6 +86,16 @@ def test_event_loop_falls_back_to_a_thread_as_dag_test_needs(monkeypatch: pytest
     assert asyncio.run(VolcengineHook("db_only").aget_settings()).account == "acme"
 
 
+def test_event_loop_of_an_older_airflow_reads_in_a_thread(monkeypatch: pytest.MonkeyPatch):
+    async def deadlock(conn_id: str) -> Any:
+        raise AssertionError("it would deadlock there")
+
+    monkeypatch.setattr(volcengine, "MASKS_ASYNCHRONOUSLY", False)
+    monkeypatch.setattr(VolcengineHook, "aget_connection", staticmethod(deadlock))
+    connect(monkeypatch, extra={"account": "acme"})
+    assert asyncio.run(VolcengineHook().aget_settings()).account == "acme"
+
+
 def test_named_connection_that_is_missing_is_an_error_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
 ):
