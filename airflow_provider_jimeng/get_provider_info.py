@@ -7,7 +7,6 @@ from typing import Any
 
 from airflow_provider_jimeng.hooks.metadata import CONFIGURATION, CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
-
 _PACKAGE = "airflow_provider_jimeng"
 _INTEGRATION = "Volcengine Jimeng"
 

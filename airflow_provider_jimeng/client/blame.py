@@ -45,7 +45,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _words(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the TLS certificate is not trusted ({getattr(error, 'verify_message', None) or 'no reason given'})"
+        reason = getattr(error, "verify_message", None) or "no reason given"
+        return f"the TLS certificate is not trusted ({reason})"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({getattr(error, 'reason', None) or type(error).__name__})"
     if isinstance(error, socket.gaierror):
