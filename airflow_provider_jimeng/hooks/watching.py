@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.hooks.jimeng import epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import (
@@ -131,7 +130,18 @@ def row_of(hook: JimengHook, task_id: str, req_key: str) -> TaskRecord | None:
     return hook.ledger.by_task_id(task_id, hook.settings.scope(req_key))
 
 
-def still_fetchable(record: TaskRecord, now: float) -> bool:
-    """Return whether the vendor still has a finished task's result."""
-    finished = record.state in (TaskState.SUCCEEDED, TaskState.LANDED)
-    return finished and now - (record.submitted_at or 0.0) < TASK_LIFETIME_SECONDS
+def raise_if_failed(record: TaskRecord) -> None:
+    """
+    Raise the verdict that the ledger keeps of a task; the vendor forgets it after twelve hours.
+
+    :raises JimengTaskFailedError: the vendor's verdict was a bad one.
+    """
+    if record.state is TaskState.FAILED:
+        verdict = PollDecision(
+            PollKind.FAILED,
+            record.code,
+            record.message,
+            record.request_id,
+            new_attempt=record.new_attempt_allowed,
+        )
+        raise failure_of(verdict, task_id=record.task_id or "", content_key=record.content_key)

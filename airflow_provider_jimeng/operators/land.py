@@ -16,7 +16,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
 from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.hooks.watching import Watcher, row_of
+from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
 from airflow_provider_jimeng.lifecycle.land import Landed
@@ -80,6 +80,7 @@ class JimengLandResultOperator(JimengOperator):
         return result
 
     def _land(self, record: TaskRecord, target: Target) -> Landed:
+        raise_if_failed(record)
         if record.state is TaskState.SUBMITTED:
             # The operator also takes a reference straight from a submit, if the task is over by now.
             watcher = Watcher(self.hook, watched_of(record), record)

@@ -32,7 +32,7 @@ from airflow_provider_jimeng.hooks.defaults import (
 )
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
-from airflow_provider_jimeng.hooks.watching import Watcher, row_of
+from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
@@ -211,10 +211,11 @@ class JimengTaskSensor(BaseSensorOperator):
         return Watcher(self.hook, watched, record, expected)
 
     def _known(self, record: TaskRecord) -> dict[str, Any] | None:
-        """Return the result of a task that was landed before and that the vendor has forgotten by now."""
+        """Return, or raise, what the ledger knows of a task that the vendor has forgotten by now."""
         age = time.time() - (record.submitted_at or 0.0)
         if record.state is TaskState.LANDED and age >= TASK_LIFETIME_SECONDS:
             return self._result(record.task_id or "", record, record.code, record.request_id, None)
+        raise_if_failed(record)
         if record.state is TaskState.EXPIRED:
             raise JimengTaskExpiredError(
                 "The vendor no longer knows this task, and its result was not stored in time: it may have "
