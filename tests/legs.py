@@ -196,7 +196,8 @@ class Instance:
         operator.render_template_fields(context)
         if deferred is None:
             return operator.execute(context)
-        return operator.resume_execution(deferred.method, {"event": event}, context)
+        told = {"error": event} if deferred.method == "__fail__" else {"event": event}
+        return operator.resume_execution(deferred.method, told, context)
 
     def watch(self, deferred: Deferred) -> dict[str, Any]:
         """Run a deferral's trigger to its event, on an event loop of its own."""
@@ -279,10 +280,10 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     pace = {
         "grace_seconds": 1.0,
         "lasting_seconds": 0.4,
-        "min_delay": 0.1,
-        "hold_base": 0.2,
-        "hold_cap": 0.5,
-        "retry_cap": 0.5,
+        "min_delay": 0.05,
+        "hold_base": 0.1,
+        "hold_cap": 0.2,
+        "retry_cap": 0.2,
         **numbers,
     }
     usual = PollSettings.__init__.__defaults__
@@ -396,8 +397,8 @@ class Bench:
 
 @pytest.fixture
 def emu() -> Iterator[Emulator]:
-    """Yield a vendor with two slots and tasks of 0.3 s."""
-    with Emulator(EmulatorConfig(concurrency=2, duration=0.3, results="cheap")) as emulator:
+    """Yield a vendor with two slots and tasks of 0.2 s."""
+    with Emulator(EmulatorConfig(concurrency=2, duration=0.2, results="cheap")) as emulator:
         yield emulator
 
 
