@@ -100,19 +100,17 @@ def _show(home: Home, children: Children, clock: Clock, tell: Teller, *, keep: b
     tell.step(f"Airflow is up: {airflow.url}")
 
     first, runs = story.first()
-    _report(home, tell, "What landed", first)
+    _report(tell, first)
     tell.title("The same again")
     second = story.again(runs)
-    _report(home, tell, "What landed the second time", second)
-    if second.new:
-        raise DemoError(f"the second time {second.new} submits were accepted; it must be none")
+    _compare(first, second)
     _where_to_look(home, first)
     if keep:
         _stay(story, children, airflow, vendor)
 
 
-def _report(home: Home, tell: Teller, title: str, result: Round) -> None:
-    tell.title(title)
+def _report(tell: Teller, result: Round) -> None:
+    tell.title("What landed")
     rows = [
         (
             "single" if each.dag_id == SINGLE else "mapped",
@@ -127,9 +125,26 @@ def _report(home: Home, tell: Teller, title: str, result: Round) -> None:
     tell.table(("DAG", "file", ">bytes", "video, decoded", "vendor's task", "this round"), rows)
     files, pairs = len(result.landings), len({each.task_id for each in result.landings})
     print(
-        f"\n  {files} results of {pairs} different pairs of inputs (both DAGs have one pair in common).\n"
-        f"  Submits that the vendor accepted: {result.new} new, {result.accepted} in all; "
-        f"refused: {result.refused}."
+        f"\n  {files} results of {pairs} different pairs of inputs: the two DAGs have one pair in common.\n"
+        f"  {_submits(result)}"
+    )
+
+
+def _compare(first: Round, second: Round) -> None:
+    """Hold the second round against the first: the same files, byte for byte, and nothing paid."""
+    if second.new:
+        raise DemoError(f"the second time the vendor accepted {second.new} submits; it must be none")
+    if [each.fingerprint for each in second.landings] != [each.fingerprint for each in first.landings]:
+        raise DemoError(
+            "the second time other files, or other bytes, are where the first time's results were"
+        )
+    print(f"\n  {len(second.landings)} results: the same files, the same bytes.\n  {_submits(second)}")
+
+
+def _submits(result: Round) -> str:
+    return (
+        f"Submits that the vendor accepted: {result.new} new, {result.accepted} in all. "
+        f"Submits that it refused: {result.refused}."
     )
 
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 SINGLE, MAPPED = "example_jimeng_motion_imitation", "example_jimeng_mapped"
 _LOOK_SECONDS = 0.5
 _STEPS = ("submit", "wait", "land")
+_WORDS = {
+    None: "not yet",
+    "scheduled": "next",
+    "queued": "next",
+    "deferred": "in the triggerer",
+    "success": "done",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,11 @@ class Landing:
     returned: Mapping[str, Any]
     task_id: str
     new: bool
+
+    @property
+    def fingerprint(self) -> tuple[str, Path, str, str]:
+        """What must be the same the second time."""
+        return self.dag_id, self.path, self.returned["sha256"], self.task_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +78,43 @@ class Story:
 
     def first(self) -> tuple[Round, dict[str, str]]:
         """Run the two DAGs, one after the other so that they can be followed; also return the runs' ids."""
-        before = set(self.vendor.ledger()["tasks"])
-        runs = {}
+        before, runs = {}, {}
         for dag_id in (SINGLE, MAPPED):
-            self.wait(f"DAG {dag_id}", lambda dag_id=dag_id: self.airflow.has_dag(dag_id))  # type: ignore[misc]
+            self.wait(f"DAG {dag_id}", partial(self.airflow.has_dag, dag_id))
+            before[dag_id] = self._paid()
             runs[dag_id] = self.airflow.trigger(dag_id)
-            self._follow({dag_id: runs[dag_id]})
+            self._follow(dag_id, runs[dag_id])
         return self._harvest(runs, before), runs
 
     def again(self, runs: Mapping[str, str]) -> Round:
         """Clear the mapped run, and start another run of the single one: the two ways to ask twice."""
-        before = set(self.vendor.ledger()["tasks"])
+        before = dict.fromkeys((SINGLE, MAPPED), self._paid())
         cleared = self.airflow.clear(MAPPED, runs[MAPPED])
         self._tell.step(f"cleared all {cleared} tasks of {MAPPED}, and started {SINGLE} once more")
         repeated = {SINGLE: self.airflow.trigger(SINGLE), MAPPED: runs[MAPPED]}
-        self._follow(repeated)
+        for dag_id, run_id in repeated.items():
+            self._follow(dag_id, run_id)
         return self._harvest(repeated, before)
+
+    def _paid(self) -> set[str]:
+        return set(self.vendor.ledger()["tasks"])
 
     # -- following a run ------------------------------------------------------------------------------------
 
-    def _follow(self, runs: Mapping[str, str]) -> None:
-        for dag_id, run_id in runs.items():
-            self.wait(f"{dag_id} to end", lambda dag_id=dag_id, run_id=run_id: self._look(dag_id, run_id))  # type: ignore[misc]
+    def _follow(self, dag_id: str, run_id: str) -> None:
+        self.wait(f"{dag_id} to end", partial(self._look, dag_id, run_id))
 
     def _look(self, dag_id: str, run_id: str) -> bool:
         state = self.airflow.run_state(dag_id, run_id)
         instances = self.airflow.task_instances(dag_id, run_id)
-        self._tell.step(self._summary(dag_id, instances))
+        self._tell.progress(self._summary(dag_id, instances), final=state in ("success", "failed"))
         if state == "failed":
             raise DemoError(self._failure(dag_id, run_id, instances))
         return state == "success"
 
     def _summary(self, dag_id: str, instances: list[dict[str, Any]]) -> str:
         if dag_id == SINGLE:
-            states = {each["task_id"]: each["state"] or "not yet" for each in instances}
+            states = {each["task_id"]: _WORDS.get(each["state"], each["state"]) for each in instances}
             return f"{dag_id}: {', '.join(f'{step} {states.get(step)}' for step in _STEPS)}"
         items = [each for each in instances if each["task_id"] == "imitate" and each["map_index"] >= 0]
         if not items:
@@ -122,16 +138,21 @@ class Story:
 
     # -- what came out --------------------------------------------------------------------------------------
 
-    def _harvest(self, runs: Mapping[str, str], before: set[str]) -> Round:
+    def _harvest(self, runs: Mapping[str, str], before: Mapping[str, set[str]]) -> Round:
+        """Look at every result; ``before`` is what was paid for when each run started."""
+        landings = [self._landing(SINGLE, runs[SINGLE], "land", -1, before[SINGLE])]
+        landings += [
+            self._landing(MAPPED, runs[MAPPED], "imitate", index, before[MAPPED]) for index in range(IMAGES)
+        ]
         book = self.vendor.ledger()
-        landings = [self._landing(SINGLE, runs[SINGLE], "land", -1, before)]
-        landings += [self._landing(MAPPED, runs[MAPPED], "imitate", index, before) for index in range(IMAGES)]
         totals = book["totals"]
         self._check_book(book)
         distinct = {each.returned["sha256"] for each in landings}
         if len(distinct) != IMAGES:
             raise DemoError(f"{len(distinct)} different results of {IMAGES} different pairs")
-        return Round(landings, totals["accepted"], totals["refused"], len(set(book["tasks"]) - before))
+        return Round(
+            landings, totals["accepted"], totals["refused"], len(set(book["tasks"]) - before[SINGLE])
+        )
 
     def _landing(self, dag_id: str, run_id: str, task_id: str, index: int, before: set[str]) -> Landing:
         returned = self.airflow.returned(dag_id, run_id, task_id, index)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+_PROGRESS_SECONDS = 3.0
+
 
 class DemoError(RuntimeError):
     """Something is off; the text says what, where to look and what to do."""
@@ -46,12 +48,19 @@ class Teller:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = ""
+        self._told_at = 0.0
 
     def step(self, text: str) -> None:
         """Tell of a change, with the time."""
         if text != self._last:
             print(f"{self._clock.passed:5.0f} s  {text}", flush=True)
             self._last = text
+            self._told_at = self._clock.passed
+
+    def progress(self, text: str, *, final: bool) -> None:
+        """Tell of a change, but not of every one."""
+        if final or self._clock.passed - self._told_at >= _PROGRESS_SECONDS:
+            self.step(text)
 
     def title(self, text: str) -> None:
         """Begin a part."""

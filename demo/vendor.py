@@ -24,7 +24,7 @@ IMAGES, VIDEOS = 12, 3
 #: As many as a small account has, and short tasks, so that the demo ends in a few minutes.
 SLOTS = 2
 TASK_SECONDS = 5.0
-HEIGHT = 320
+HEIGHT = 480
 
 
 class Vendor:
