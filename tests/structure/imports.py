@@ -26,6 +26,8 @@ LAYERS = (
     "links",
     "sensors",
     "operators",
+    "cli",
+    "cli",
 )
 PURE = ("exceptions", "api", "policy")
 LOWEST_WITH_AIRFLOW = LAYERS.index("hooks")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ def test_every_source_names_its_licence():
     assert [
         name
         for name, text in texts("*.py")
-        if not text.startswith((LICENCE, f"#!/usr/bin/env python3\n{LICENCE}"))
+        if text and not text.startswith((LICENCE, f"#!/usr/bin/env python3\n{LICENCE}"))
     ] == []
 
 
@@ -82,21 +82,13 @@ def test_no_big_file_is_shipped():
     assert {name: size for name, size in sizes.items() if size > 1_000_000} == {}
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in tracked() if path.name.startswith("test_")], ids=lambda p: p.stem
-)
-def test_every_test_asserts_something(path: Path):
+def functions_of(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    checkers = {node.name for node in functions if asserts(node, set())}
-    silent = [
-        node.name for node in functions if node.name.startswith("test_") and not asserts(node, checkers)
-    ]
-    assert silent == []
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def asserts(function: ast.AST, checkers: set[str]) -> bool:
-    """Tell whether a function asserts: itself, by a call that says so, or by a helper of its module."""
+def asserts(function: ast.AST, checkers: Container[str]) -> bool:
+    """Tell whether a function asserts: itself, by a call that says so, or by one of the helpers that do."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assert):
             return True
@@ -107,10 +99,26 @@ def asserts(function: ast.AST, checkers: set[str]) -> bool:
     return False
 
 
+@pytest.fixture(scope="module")
+def checkers() -> frozenset[str]:
+    """Return the names of the functions of the test suite that assert something."""
+    sources = [path for path in tracked() if path.match("tests/**/*.py") or path.match("tests/*.py")]
+    return frozenset(node.name for path in sources for node in functions_of(path) if asserts(node, ()))
+
+
+TEST_FILES = [path for path in tracked() if path.name.startswith("test_") and path.suffix == ".py"]
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_test_asserts_something(path: Path, checkers: frozenset[str]):
+    tests = [node for node in functions_of(path) if node.name.startswith("test_")]
+    assert [node.name for node in tests if not asserts(node, checkers)] == []
+
+
 def test_a_test_without_an_assertion_is_seen():
     silent, loud = ast.parse(
         "def test_a():\n    run()\ndef test_b():\n    with pytest.raises(E):\n        run()\n"
     ).body
-    assert not asserts(silent, set())
+    assert not asserts(silent, ())
     assert asserts(silent, {"run"})
-    assert asserts(loud, set())
+    assert asserts(loud, ())
