@@ -27,7 +27,6 @@ LAYERS = (
     "sensors",
     "operators",
     "cli",
-    "cli",
 )
 PURE = ("exceptions", "api", "policy")
 LOWEST_WITH_AIRFLOW = LAYERS.index("hooks")
