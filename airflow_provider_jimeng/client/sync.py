@@ -89,9 +89,10 @@ class SyncClient:
                 f"this process's turn under the limit of {settings.submit_qps:g} submits a second comes too "
                 "late",
             )
-        patience = Patience(
-            settings.connect_timeout, settings.read_timeout, settings.submit_deadline, LATE_ANSWER_SECONDS
-        )
+        # Not read_timeout: giving up the socket while an answer may still come would lose the id of a paid
+        # task, and the caller waits no longer than the deadline anyway.
+        read = settings.submit_deadline + LATE_ANSWER_SECONDS
+        patience = Patience(settings.connect_timeout, read, settings.submit_deadline, LATE_ANSWER_SECONDS)
         request = self._sign(SUBMIT_ACTION, API_VERSION, body)
         return exchange(request, patience, self._adapter, started=began, on_late=on_late)
 

@@ -166,7 +166,10 @@ class _Sending:
             self._done.wait(seconds)
         except BaseException as error:
             # A timeout or a user's interrupt: what is still in stays in, what is out may still be answered.
-            self._give_up()
+            seen = self._give_up()
+            if isinstance(seen, Answer):
+                # It arrived just as the caller was interrupted, and nobody else will look at it.
+                self._tell_late(seen)
             if isinstance(error, RuntimeError) and thread.ident is None:
                 return TransportFailure(FailureKind.NOT_SENT, "this process can't start another thread")
             raise
@@ -190,11 +193,16 @@ class _Sending:
             self._observation = observation
             late = self._given_up
         self._done.set()
-        if late and self._on_late is not None and isinstance(observation, Answer):
-            try:
-                self._on_late(observation)
-            except Exception:
-                log.exception("A late answer to a submit could not be handled.")
+        if late and isinstance(observation, Answer):
+            self._tell_late(observation)
+
+    def _tell_late(self, answer: Answer) -> None:
+        if self._on_late is None:
+            return
+        try:
+            self._on_late(answer)
+        except Exception:
+            log.exception("A late answer to a submit could not be handled.")
 
     def _observe(self) -> Observation:
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 import urllib3
 
-from airflow_provider_jimeng.exceptions import JimengLandingError
+from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
 from airflow_provider_jimeng.ledger.keys import redact_url
 from airflow_provider_jimeng.media.mp4 import flaw_of
 
@@ -57,6 +57,9 @@ def download(
     try:
         with guard.open(url, timeout=timeout) as response:
             return _store(response, url, into, max_bytes)
+    except JimengInputError as error:
+        # The address is refused, but the task behind it is paid: its landing has failed, not its input.
+        raise _failed(url, error.message) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         # The error's own text may hold the URL with its signature.
         raise _failed(url, type(error).__name__) from None
@@ -74,8 +77,12 @@ def _store(response: requests.Response, url: str, into: Path, max_bytes: int) ->
             digest.update(chunk)
             md5.update(chunk)
             file.write(chunk)
+    content_type = _content_type(response)
     _check_whole(response, url, into, size, md5.digest())
-    return Downloaded(into, size, digest.hexdigest(), _content_type(response))
+    if not content_type.startswith("video/"):
+        # A page of a proxy or a portal comes with status 200, too.
+        raise _failed(url, f"it is no video but {content_type[:60]!r}")
+    return Downloaded(into, size, digest.hexdigest(), content_type)
 
 
 def _check_whole(response: requests.Response, url: str, path: Path, size: int, md5: bytes) -> None:
