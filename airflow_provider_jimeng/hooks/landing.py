@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
 from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt
 from airflow_provider_jimeng.lifecycle.land import Landed, Lander
 from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.policy.poll import PollKind
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A query that meets trouble is asked again; the whole is one of several downloads of a retried task.
 _ASKS = 3
+#: A worker waits no longer between two of them, even where a hold would: the retry is the longer wait.
+_MOST_PAUSE = 15.0
 
 
 def lander(hook: JimengHook, *, overwrite: bool, check_sha256: bool = False) -> Lander:
@@ -54,6 +56,9 @@ def _fresh_url(hook: JimengHook, watched: Watched) -> str:
     state, decision = None, None
     for ask in range(_ASKS):
         state, decision = harvest(hook.client, watched, now=time.time(), state=state)
+        state, decision = harvest_doubt(
+            hook.client, watched, state, decision, now=time.time, sleep=time.sleep
+        )
         if decision.kind is PollKind.SUCCEEDED and decision.video_url:
             return decision.video_url
         if decision.kind in (PollKind.EXPIRED, PollKind.FAILED):
@@ -66,7 +71,7 @@ def _fresh_url(hook: JimengHook, watched: Watched) -> str:
                 task_id=watched.task_id,
             )
         if ask + 1 < _ASKS:
-            time.sleep(decision.retry_after or 1.0)
+            time.sleep(min(decision.retry_after or 1.0, _MOST_PAUSE))
     what = decision.note or decision.message if decision is not None else ""
     raise JimengLandingError(
         f"The vendor gave no URL for the result now ({what or 'no answer'}). The task is paid and known: a "

@@ -21,6 +21,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengMissingOutputError,
     JimengOutputExistsError,
 )
+from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.media.download import Downloaded
 from airflow_provider_jimeng.media.target import Target
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DOWNLOADS = 3
+_PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED, TaskState.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,9 @@ class Lander:
         target.check_writable()
         if self.overwrite or target.stat() is None:
             return
-        if self.ledger.landing_at(target.uri) is None and self.ledger.latest(key) is None:
+        # A kill between storing and recording leaves a result of our own that no landing tells of.
+        paid = any(record.state in _PAID for record in self.ledger.history(key))
+        if self.ledger.landing_at(target.uri) is None and not paid:
             raise JimengOutputExistsError(
                 f"output: a file that this provider did not write stands at {target.uri}; choose another "
                 "place, remove "
@@ -165,7 +169,9 @@ class Lander:
         for left in reversed(range(_DOWNLOADS)):
             try:
                 return fetch(local)
-            except JimengMissingOutputError:
+            except JimengMissingOutputError as error:
+                if record.state is TaskState.SUCCEEDED:
+                    self.ledger.record_expired(record, code=error.code, message=error.message)
                 raise
             except JimengLandingError as error:
                 if not left:
