@@ -54,11 +54,12 @@ class Deliverer:
         response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
         response.content_type = reply.content_type
         response.content_length = len(reply.body)
-        pause = reply.seconds / max(1, len(reply.body))
+        drop = max(1, len(reply.body) // 100)
+        pause = reply.seconds * drop / max(1, len(reply.body))
         try:
             await response.prepare(request)
-            for index in range(len(reply.body)):
-                await response.write(reply.body[index : index + 1])
+            for start in range(0, len(reply.body), drop):
+                await response.write(reply.body[start : start + drop])
                 await self.sleep(pause)
             await response.write_eof()
         except ConnectionError:

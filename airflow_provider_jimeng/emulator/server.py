@@ -40,7 +40,12 @@ class Server:
     def __init__(self, config: EmulatorConfig, faults: Sequence[Fault] = ()) -> None:
         rng = random.Random(config.seed)
         journal = None if config.state is None else Journal(config.state)
-        self.book = Book(journal)
+        try:
+            self.book = Book(journal)
+        except BaseException:
+            if journal is not None:
+                journal.close()
+            raise
         self.faults = FaultBook(random.Random(rng.getrandbits(64)), faults)
         self.studio = Studio(config)
         self.vendor = Vendor(
@@ -56,22 +61,24 @@ class Server:
     async def start(self) -> None:
         """Bind and serve."""
         await self.studio.start(self.vendor)
-        for task in self.book.tasks.values():
-            self.studio.resume(task)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         config = self.vendor.config
         site = web.TCPSite(self._runner, config.host, config.port, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        # Only now: the inputs of a task may be this server's own media.
+        for task in list(self.book.tasks.values()):
+            self.studio.resume(task)
 
     async def stop(self) -> None:
         """Stop serving, let waits end, and release the state file."""
         self.stopped.set()
         self._deliverer.stopping.set()
+        # First of all: a fetch from a server that is gone would look like an input that can't be read.
+        await self.studio.stop()
         if self._runner is not None:
             await self._runner.cleanup()
-        await self.studio.stop()
         self.book.close()
 
     def _application(self) -> web.Application:

@@ -89,7 +89,7 @@ class Studio:
         if task.done_at is None and self.config.effective_inputs == "ignore":
             self._vendor.measured(task, clip_seconds=self.config.clip_seconds, code=SUCCESS, message=None)
         elif task.done_at is None or (
-            self.config.results == "render" and task.verdict == SUCCESS and not self._output(task).exists()
+            task.rendered and task.verdict == SUCCESS and not self._output(task).exists()
         ):
             self.accepted(task)
 
@@ -105,10 +105,12 @@ class Studio:
             await asyncio.wait([work])
         if task.task_id in self._failed:
             raise ResultUnavailableError(f"rendering failed: {self._failed[task.task_id]}")
+        if not task.rendered:
+            return cheap_result(_tag(task))
         output = self._output(task)
-        if output.exists():
-            return await asyncio.to_thread(output.read_bytes)
-        return cheap_result(_tag(task))
+        if not output.exists():
+            raise ResultUnavailableError("the emulator was stopped or reset before the result was rendered")
+        return await asyncio.to_thread(output.read_bytes)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._work[name] = asyncio.create_task(work)
@@ -135,7 +137,7 @@ class Studio:
             self._vendor.measured(task, clip_seconds=None, code=50501, message=None)
         else:
             self._vendor.measured(task, clip_seconds=seconds, code=SUCCESS, message=None)
-            if self.config.results == "render" and task.verdict == SUCCESS:
+            if task.rendered and task.verdict == SUCCESS:
                 await self._render(task, inputs)
         finally:
             for kind in ("image", "video"):

@@ -22,6 +22,7 @@ class Task:
     :param planned: real seconds of processing; ``None`` until the template video was measured.
     :param verdict: the code it ends with.
     :param done_at: when it ends and its slot is free; ``None`` until that is certain.
+    :param rendered: whether its result is a real video, which takes a renderer to make.
     :param answered: ``"ok"``, or the fault that kept the id from the caller.
     """
 
@@ -39,6 +40,7 @@ class Task:
     verdict: int = SUCCESS
     message: str | None = None
     answered: str = "ok"
+    rendered: bool = False
     queries: int = 0
     queries_refused: int = 0
     last_query: float | None = None

@@ -164,6 +164,7 @@ class Vendor:
             done_at=None if measured or planned is None else now + planned,
             verdict=SUCCESS if verdict is None else verdict.fault.effective_code,
             message=None if verdict is None else verdict.fault.message,
+            rendered=config.results == "render" and measured,
         )
 
     def measured(self, task: Task, *, clip_seconds: float | None, code: int, message: str | None) -> None:

@@ -70,7 +70,9 @@ def test_no_golden_vector_survives_tampering(vector: dict[str, Any], part: str) 
         request = dataclasses.replace(request, headers=[*request.headers[:-1], ("Authorization", flipped)])
     refusal = verify(request, known, now=date_of(vector), tolerance=900)
     assert refusal is not None
-    assert refusal.code == 100010
+    # A request that becomes a PUT needs a content type, which a GET has not.
+    bare = part == "method" and vector["method"] == "GET"
+    assert refusal.code == (100004 if bare else 100010)
 
 
 def test_a_date_is_good_for_fifteen_minutes_either_way() -> None:
