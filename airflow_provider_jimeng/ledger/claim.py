@@ -3,8 +3,7 @@
 The claim: the one place where a submit is allowed.
 
 In one transaction, under the locks of the account's and the scope's row of limits: look at what stands for
-the
-content, count, and only then insert the intent. Everything a claim says no to leaves no task row behind.
+the content, count, and only then insert the intent. Everything a claim says no to leaves no task row behind.
 """
 
 from __future__ import annotations

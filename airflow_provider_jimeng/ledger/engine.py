@@ -4,8 +4,7 @@ One database, as a place where a piece of work happens entirely or not at all.
 
 Everything that differs between SQLite, PostgreSQL and MySQL is here (and in the creation lock of
 :mod:`~airflow_provider_jimeng.ledger.schema`): transactions, the clock, what is worth another try, what may
-be
-said about a failure.
+be said about a failure.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, quote_plus
 
-from sqlalchemy import create_engine, event, literal_column, select, text
+from sqlalchemy import create_engine, event, inspect, literal_column, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -206,6 +205,13 @@ class Database:
                 self._uuid = self._run(schema.create_or_migrate, write=True)
             return self._uuid
 
+    def holds_ledger(self) -> bool:
+        """Tell whether a ledger was ever made here. Unlike everything else, this makes none."""
+        file = self._url.database
+        if self._url.get_backend_name() == "sqlite" and not os.path.exists(str(file)):
+            return False
+        return self._run(lambda conn: inspect(conn).has_table(schema.meta.name), write=False)
+
     def read(self, work: Callable[[Connection], _T]) -> _T:
         """Run work that changes nothing, in one transaction."""
         self.uuid()
@@ -283,9 +289,8 @@ class _Registry:
             database.dispose()
 
     def after_fork(self) -> None:
-        # Another thread may have held the lock at that moment, and may have had connections in use: they
-        # are the
-        # parent's, and stay referenced so that nobody closes them here.
+        # Another thread may have held the lock at that moment, and may have had connections in use: they are
+        # the parent's, and stay referenced so that nobody closes them here.
         self._parents = self.databases
         self.lock = threading.Lock()
         self.databases = {}

@@ -3,11 +3,9 @@
 Ids are never refused and never dropped: a task id is money, whenever it arrives.
 
 In time it makes a ``submitted`` of the intent. Late, it does the same to an ``unknown`` or a released row;
-where a
-newer attempt stands for the content by then, that row is an extra one. Where the row can't take it (it has
-another id, or is closed), a further row keeps it. Extra rows are possibly billed, hold a slot and are
-harvested
-like any other.
+where a newer attempt stands for the content by then, that row is an extra one. Where the row can't take it
+(it has another id, or is closed), a further row keeps it. Extra rows are possibly billed, hold a slot and are
+harvested like any other.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ __all__ = [
 
 #: An unknown counts as busy for this many times the expected processing.
 UNKNOWN_FACTOR = 1.5
+#: A waiter that was called and did not come for this long is not coming; one that does queues anew.
+DEAD_SECONDS = 86400.0
 _TEXT_MAX = 2000
 _OPEN = [str(TaskState.INTENT), str(TaskState.SUBMITTED), str(TaskState.UNKNOWN)]
 
@@ -212,6 +214,9 @@ def call_heads(conn: Connection, row: Limits, now: float) -> None:
     tickets = queue(conn, row.scope)
     if not tickets:
         return
+    dead = [each.id for each in tickets if each.called_at is not None and now - each.called_at > DEAD_SECONDS]
+    if dead:
+        conn.execute(delete(waiters).where(waiters.c.id.in_(dead)))
     free = row.limit_at(now) - len(occupancy(conn, row.scope, now).holders)
     turn = entitled(tickets, free, now)
     heads = [ticket.id for ticket in tickets if ticket.id in turn and ticket.called_at is None]

@@ -3,8 +3,7 @@
 The moves of a task row: compare-and-set on its revision, within the table of legal moves.
 
 A commit can fail after it was applied, so each move can be repeated: who finds its own outcome gets the row
-as it
-is. Moves that may free a slot lock the scope's row of limits first and call the next in the queue last.
+as it is. Moves that may free a slot lock the scope's row of limits first and call the next in the queue last.
 """
 
 from __future__ import annotations
@@ -198,8 +197,7 @@ def record_rejected(
     Write that the vendor created nothing.
 
     The owner's answer may come after others took it for silent and made an ``unknown`` of its row. It is
-    certain
-    knowledge about the row's only open send, so the row is released without a person.
+    certain knowledge about the row's only open send, so the row is released without a person.
     """
     limits_row = lock_scope(conn, record.scope)
     row = must_get(conn, record.id, lock=True)

@@ -4,8 +4,7 @@ The ledger: the durable truth about what was asked for, paid for and landed.
 
 One method per question or move, each in one transaction of its own. A method that returns has been committed;
 one that raises :class:`~airflow_provider_jimeng.exceptions.JimengLedgerError` may be repeated as it was: a
-move
-finds what it did before. "I could not read" is an error, never an empty answer.
+move finds what it did before. "I could not read" is an error, never an empty answer.
 """
 
 from __future__ import annotations
@@ -133,12 +132,9 @@ class Ledger:
         Ask for a slot and the right to submit one content.
 
         ``Claimed``: the intent is written; the next step is :meth:`begin_send`. ``Found``: a row stands in
-        the
-        way: a live one, or one that is newer than ``expected_latest``; a final bad verdict, and an expired
-        row
-        without ``supersede``, stand in the way always. ``MustWait``: no slot; a ticket is kept.
-        ``Refused``: a
-        spending rule says no.
+        the way: a live one, or one that is newer than ``expected_latest``; a final bad verdict, and an
+        expired row without ``supersede``, stand in the way always. ``MustWait``: no slot; a ticket is kept.
+        ``Refused``: a spending rule says no.
 
         Repeating a claim after an error is safe: an owner gets its own intent back as long as nothing was
         sent.
@@ -156,8 +152,7 @@ class Ledger:
         :raises LostRace: the row was moved, or is older than its deadline by the database's clock: don't
             send.
         :raises JimengLedgerError: nobody knows whether the permission was written: don't send; asking again
-            with
-            the same record is safe.
+            with the same record is safe.
         """
         key = (os.getpid(), record.id, record.revision)
         token = self._unanswered.pop(key, None) or uuid.uuid4().hex

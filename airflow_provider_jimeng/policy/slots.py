@@ -51,8 +51,8 @@ class LearnedLimit:
     :param proven: most tasks that ran at once since the last refusal.
     :param ceiling: tasks that ran when 50430 came.
     :param probe_after: until when the ceiling is believed.
-    :param refusals: ceilings in a row without an acceptance above them; each doubles the time until the
-        next probe.
+    :param refusals: ceilings in a row without an acceptance above them; each doubles the time until the next
+        probe.
     """
 
     proven: int = 0
@@ -85,8 +85,7 @@ def after_refusal(learned: LearnedLimit, in_use: int, now: float) -> LearnedLimi
     Return what a 50430 teaches.
 
     :param in_use: tasks known to run when the refusal came, without the refused one. With none of ours
-        running
-        somebody else uses the account; one at a time is still tried, at the pace of the cool-down.
+        running somebody else uses the account; one at a time is still tried, at the pace of the cool-down.
     """
     ceiling = max(1, in_use)
     fresh = learned.ceiling_at(now)
@@ -132,8 +131,7 @@ def cool_down(
     Return the cool-down after a refusal (50429, 50430 or the gateway's flow limit).
 
     It doubles from 2 s to 60 s. Refusals that come while it already runs answer sends that were under way:
-    they
-    can only lengthen it to what the vendor asks for.
+    they can only lengthen it to what the vendor asks for.
 
     :param retry_after: seconds the vendor asked for.
     :param jitter: in [0, 1); spreads the end over a quarter of the time.
@@ -168,10 +166,9 @@ def entitled(
     Return the ids of the tickets that may take a slot now: first come, first served.
 
     A free slot is kept for the oldest ticket, for ``call_grace`` seconds from when it was called. Whoever
-    does
-    not come by then keeps its seniority, but the slot is also offered to the next: a dead waiter blocks
-    nobody,
-    and a slow one loses nothing but this slot.
+    does not come by then keeps its seniority, but the slot is also offered to the next: a dead waiter blocks
+    nobody, and a slow one loses nothing but this slot. Where more are missing than slots are free (a whole
+    run was deleted), each of them passes two offers on: a slot must not idle through two hundred graces.
 
     :param free: number of free slots.
     :param free_since: since when they have been free, where that came about by time alone (a cool-down's end,
@@ -180,6 +177,7 @@ def entitled(
     """
     offers = [now if free_since is None else min(free_since, now)] * max(free, 0)
     chosen: set[int] = set()
+    missing = 0
     for ticket in sorted(tickets, key=lambda each: each.id):
         if not offers:
             break
@@ -187,5 +185,8 @@ def entitled(
         chosen.add(ticket.id)
         called = offered if ticket.called_at is None else ticket.called_at
         if now - called > call_grace:
-            heapq.heappush(offers, max(offered, called + call_grace))
+            missing += 1
+            passed_on = max(offered, called + call_grace)
+            for _ in range(1 if missing <= free else 2):
+                heapq.heappush(offers, passed_on)
     return chosen

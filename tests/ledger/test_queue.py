@@ -145,6 +145,15 @@ def test_a_slot_that_comes_free_by_age_alone_is_offered_past_a_dead_head(bench: 
     assert isinstance(bench.ledger.claim(requests["b"]), Claimed)
 
 
+def test_a_ticket_that_was_called_a_day_ago_is_cleared_away(bench: Bench):
+    holder = bench.submitted(configured_limit=1)
+    queue_up(bench, "dead", "b")
+    bench.ledger.record_succeeded(holder)
+    bench.pass_time(86401.0)
+    bench.must_wait(waiter="late", configured_limit=0)
+    assert [row.waiter for row in bench.tickets()] == ["b", "late"]
+
+
 def test_a_dropped_ticket_calls_the_next(bench: Bench):
     holder = bench.submitted(configured_limit=1)
     queue_up(bench, "a", "b")

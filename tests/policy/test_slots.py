@@ -132,8 +132,11 @@ def tickets(*called: float | None) -> list[Ticket]:
         (tickets(NOW - 30, None), 1, {1}),
         # Called and not come: it may still come, but the next is called too.
         (tickets(NOW - 31, None, None), 1, {1, 2}),
-        (tickets(NOW - 99, NOW - 31, None, None), 1, {1, 2, 3}),
         (tickets(NOW - 31, None, None), 2, {1, 2, 3}),
+        (tickets(NOW - 99, NOW - 31, None, None, None), 2, {1, 2, 3, 4}),
+        # More are missing than slots are free: each passes two offers on.
+        (tickets(NOW - 99, NOW - 31, None, None, None), 1, {1, 2, 3, 4}),
+        (tickets(NOW - 99, NOW - 31, NOW - 31, None, None, None, None), 1, {1, 2, 3, 4, 5, 6}),
         # Called for the end of a cool-down.
         (tickets(NOW + 20, None), 1, {1}),
     ],
@@ -150,12 +153,22 @@ def test_first_come_first_served_and_the_dead_block_nobody(waiting, free, turn):
         (NOW + 5, {1}),
         (NOW - 30, {1}),
         (NOW - 31, {1, 2}),
-        (NOW - 61, {1, 2, 3}),
-        (NOW - 3600, {1, 2, 3, 4}),
+        (NOW - 61, {1, 2, 3, 4}),
+        (NOW - 91, {1, 2, 3, 4, 5, 6, 7, 8}),
+        (NOW - 3600, set(range(1, 10))),
     ],
 )
-def test_a_slot_that_came_free_by_time_alone_is_offered_to_one_more_every_grace(since, turn):
-    assert entitled(tickets(None, None, None, None), 1, NOW, free_since=since) == turn
+def test_a_slot_that_came_free_by_time_alone_is_offered_on_every_grace(since, turn):
+    assert entitled(tickets(*[None] * 9), 1, NOW, free_since=since) == turn
+
+
+def test_two_hundred_dead_waiters_hold_a_slot_up_for_minutes_and_not_for_hours():
+    waiting, now = tickets(*[None] * 201), NOW
+    while 201 not in entitled(waiting, 1, now):
+        turn = entitled(waiting, 1, now)
+        waiting = [Ticket(t.id, now) if t.id in turn and t.called_at is None else t for t in waiting]
+        now += 31.0
+    assert now - NOW < 300.0
 
 
 def test_two_slots_free_by_time_are_offered_side_by_side():
