@@ -10,8 +10,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from airflow_provider_jimeng.client.discretion import discreet
+
 if TYPE_CHECKING:
-    from requests import PreparedRequest
+    from requests import PreparedRequest, Response
 
 
 class Opens(Protocol):
@@ -37,6 +39,11 @@ class OnceAdapter(HTTPAdapter):
         self.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self.verifies = context is None or context.verify_mode != ssl.CERT_NONE
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def send(self, *args: Any, **kwargs: Any) -> Response:
+        """Send, without the library's debug line of the whole URL."""
+        with discreet():
+            return super().send(*args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
