@@ -43,4 +43,6 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [_modules("triggers.jimeng", "triggers.slots")],
         "extra-links": [f"{_PACKAGE}.links.jimeng.JimengResultLink"],
         "config": CONFIGURATION,
+        # Airflow 3.1 passes over this; there they are `python -m airflow_provider_jimeng` only.
+        "cli": [f"{_PACKAGE}.cli.definition.get_jimeng_cli_commands"],
     }

@@ -136,8 +136,20 @@ tasks = Table(
     Column("validators", _LONG, nullable=True),
     Column("note", _LONG, nullable=False),
     UniqueConstraint("content_key", "attempt", name="jimeng_tasks_attempt"),
-    Index("jimeng_tasks_scope", "account", "endpoint", "req_key", "state"),
+    # It also answers the counts per scope and state by itself, without a look at the rows.
+    Index("jimeng_tasks_scope", "account", "endpoint", "req_key", "state", "possibly_billed"),
     Index("jimeng_tasks_day", "account", "created_at"),
+    # Pages of a list are read per state, newest first.
+    Index("jimeng_tasks_state", "state", "created_at"),
+    Index("jimeng_tasks_account_state", "account", "state", "created_at"),
+    Index(
+        "jimeng_tasks_dag",
+        "dag_id",
+        "state",
+        "created_at",
+        mysql_length={"dag_id": 190},
+        mariadb_length={"dag_id": 190},
+    ),
     Index("jimeng_tasks_provenance", "attempt_digest"),
     Index("jimeng_tasks_vendor", "task_digest"),
     **_TABLE,
