@@ -167,8 +167,9 @@ class SubmittingOperator(JimengOperator):
         self, wanted: Wanted, event: Mapping[str, Any] | None, supersede: TaskRecord | None = None
     ) -> InHand:
         """Return the content's task; defers, or waits here, while no slot is free."""
-        wanted, changed = self.hook.look_at_inputs(wanted)
-        supersede = supersede or changed
+        if not self._is_told_of_own(wanted, event):
+            wanted, changed = self.hook.look_at_inputs(wanted)
+            supersede = supersede or changed
         if not self.deferrable:
             return wait_on_worker(
                 lambda: self.hook.ensure(wanted, supersede=supersede),
@@ -180,6 +181,14 @@ class SubmittingOperator(JimengOperator):
             return outcome
         self._defer_for_slot(wanted, outcome, event)
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
+
+    def _is_told_of_own(self, wanted: Wanted, event: Mapping[str, Any] | None) -> bool:
+        """Return whether this leg goes on with a paid task, whose inputs were looked at when it was submitted."""
+        tasks = () if event is None else event.get("tasks") or ()
+        if not tasks:
+            return False
+        record = self.hook.ledger.latest(wanted.key)
+        return record is not None and any(one.get("task_id") == record.task_id for one in tasks)
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
         # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
