@@ -47,6 +47,7 @@ class Studio:
         self._renderers = WorkerPool(config.render_workers)
         self._work: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, str] = {}
+        self._stopping = False
         self._temporary = config.state is None
         self._folder = Path(f"{config.state}.files") if config.state is not None else Path()
 
@@ -64,6 +65,7 @@ class Studio:
 
     async def stop(self) -> None:
         """Let go of everything; unfinished work is done again after a restart with the same state."""
+        self._stopping = True
         await self._cancel()
         await asyncio.to_thread(self._inspectors.close)
         await asyncio.to_thread(self._renderers.close)
@@ -81,7 +83,8 @@ class Studio:
 
     def accepted(self, task: Task) -> None:
         """A task was accepted: fetch what it needs."""
-        if self.config.effective_inputs != "ignore":
+        # A task that is accepted while stopping stays unsettled: the next start looks at its inputs.
+        if self.config.effective_inputs != "ignore" and not self._stopping:
             self._begin(task.task_id, self._prepare(task))
 
     def resume(self, task: Task) -> None:
