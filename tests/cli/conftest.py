@@ -5,14 +5,16 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_jimeng.cli.main import main
 
 from tests.ledger.conftest import bench, ledger_url
-from tests.ledger.kit import Bench
+
+if TYPE_CHECKING:
+    from tests.ledger.kit import Bench
 
 __all__ = ["bench", "ledger_url"]
 

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from airflow_provider_jimeng.ledger.records import Provenance
 from airflow_provider_jimeng.ledger.states import TaskState
 
-from tests.cli.conftest import Command
 from tests.ledger.kit import Bench, unique
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
 
 
 def test_rows_of_a_state(bench: Bench, ledger: Command):

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow_provider_jimeng.ledger.records import Scope
 from airflow_provider_jimeng.ledger.states import TaskState
 
-from tests.cli.conftest import Command
 from tests.ledger.kit import Bench, unique
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
 
 
 def test_a_content_by_any_of_its_names(bench: Bench, ledger: Command):
