@@ -84,8 +84,12 @@ class Request:
     force_new: Any = None
 
 
-def _rendered(value: Any, field: str) -> Any:
-    """Return an argument, unless it is what a template makes of nothing, which would pay for a typo."""
+def rendered(value: Any, field: str) -> Any:
+    """
+    Return an argument, unless it is what a template makes of nothing.
+
+    :raises JimengInputError: "None" as a reason would pay again, and as an id would wait for nobody's task.
+    """
     if value in ("None", "null"):
         raise JimengInputError(
             f"{field} is the text {value!r}: a template rendered to nothing. Give a value, or none at all. "
@@ -109,9 +113,9 @@ def want(
         presigning ones (``[jimeng] volatile_query_params``).
     :raises JimengInputError: naming the field; nothing was paid.
     """
-    req_key = check_req_key(_rendered(request.req_key, "req_key"), "req_key")
+    req_key = check_req_key(rendered(request.req_key, "req_key"), "req_key")
     variant = check_variant(request.variant, "variant")
-    force_new = _rendered(request.force_new, "force_new")
+    force_new = rendered(request.force_new, "force_new")
     if force_new is not None and (not isinstance(force_new, str) or not force_new.strip()):
         raise JimengInputError(
             "force_new must be a reason (a non-empty string) or None: the reason is what keeps a retry "
