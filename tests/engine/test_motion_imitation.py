@@ -183,3 +183,26 @@ def test_a_slot_held_by_a_deleted_dags_task_is_settled_by_the_next_claim(engine,
     run = engine.api.run("imitation_mapped", {"items": wanted}, seconds=240)
     assert run["state"] == "success"
     assert accepted(vendor) - before == 2
+
+
+def test_a_backfill_pays_each_day_once_and_reprocessing_it_pays_nothing(engine, vendor, tmp_path):
+    dag = "imitation_daily"
+    engine.api.set_variable("imitation_media", f"{vendor.url}/media")
+    engine.api.set_variable("imitation_output", str(tmp_path))
+    engine.api.unpause(dag)
+    before = accepted(vendor)
+
+    def finished(tries: int) -> bool:
+        runs = [run for run in engine.api.dag_runs(dag) if run["run_type"] == "backfill"]
+        done = [run for run in runs if run["state"] == "success"]
+        instances = [engine.api.task_instance(dag, run["dag_run_id"], "imitate") for run in done]
+        return len(done) == 3 and all(each["try_number"] >= tries for each in instances)
+
+    for tries, reprocess in ((1, "none"), (2, "completed")):
+        engine.api.backfill(dag, "2026-03-01", "2026-03-03", reprocess=reprocess)
+        engine.api.wait(f"backfill, {reprocess}", lambda tries=tries: finished(tries), 240)
+
+    assert accepted(vendor) - before == 3
+    assert sorted(path.name for path in tmp_path.glob("*.mp4")) == [
+        f"2026-03-0{day}.mp4" for day in (1, 2, 3)
+    ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 
 from airflow.sdk import DAG, task, task_group
@@ -59,6 +60,21 @@ with DAG(dag_id="imitation_submit_only", schedule=None, catchup=False):
         task_id="submit",
         image_url="{{ dag_run.conf['items'][0]['image_url'] }}",
         video_url="{{ dag_run.conf['items'][0]['video_url'] }}",
+    )
+
+with DAG(
+    dag_id="imitation_daily",
+    schedule="@daily",
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    catchup=False,
+    max_active_runs=4,
+):
+    # The inputs are the day's, so that a day is paid for once however often it is run.
+    JimengMotionImitationOperator(
+        task_id="imitate",
+        image_url="{{ var.value.imitation_media }}/day-{{ ds }}.png",
+        video_url="{{ var.value.imitation_media }}/day.mp4",
+        output="{{ var.value.imitation_output }}/{{ ds }}.mp4",
     )
 
 
