@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,27 @@ def test_wrong_keys_hold_a_wait_until_they_are_repaired(bench: Bench) -> None:
     assert bench.queries > 0
     assert bench.states() == ["submitted"]
 
-    bench.connect()
-    instance.leg(left, instance.watch(left))
+    repair = threading.Timer(0.6, bench.connect)
+    repair.start()
+    event = instance.watch(left)
+    repair.join()
+    instance.leg(left, event)
+    assert bench.accepted == 1
+    assert bench.states() == ["landed"]
+
+
+def test_wrong_keys_hold_a_wait_on_the_worker_too(bench: Bench) -> None:
+    bench.submit()
+    bench.emu.configure(secret_key="cm90YXRlZA==")
+    steps = [
+        threading.Timer(0.4, bench.connect, kwargs={"login": ""}),
+        threading.Timer(1.0, bench.connect, kwargs={"password": "cm90YXRlZA=="}),
+    ]
+    for step in steps:
+        step.start()
+    bench.imitation(DagRun("run-2"), deferrable=False, retries=0).finish()
+    for step in steps:
+        step.join()
     assert bench.accepted == 1
     assert bench.states() == ["landed"]
 
