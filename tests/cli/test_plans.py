@@ -14,9 +14,11 @@ from airflow_provider_jimeng.ledger import listing, upkeep
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 from airflow_provider_jimeng.ledger.census import census
 from airflow_provider_jimeng.ledger.engine import database_for
+from airflow_provider_jimeng.ledger.records import Scope
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.views import typical_seconds
 
-from tests.cli.million import ENDPOINT, make
+from tests.cli.million import ENDPOINT, REQ_KEYS, make
 
 ROWS = 3000
 
@@ -80,6 +82,14 @@ def test_pruning_walks_an_index(plans: Any, account: str | None):
     assert [line for line in plans(lambda conn: upkeep.prunable(conn, what)) if "SCAN" in line] == []
     found = plans(lambda conn: upkeep.prune_some(conn, upkeep.Prunable(account, 1.0, True), limit=10))
     assert [line for line in found if not line.startswith("SEARCH")] == []
+
+
+def test_a_claim_looks_at_few_of_the_successes(plans: Any):
+    scope = Scope("acme-main", ENDPOINT, REQ_KEYS[0])
+    found = plans(lambda conn: typical_seconds(conn, scope))
+    assert {line.partition(" (")[0] for line in found} == {
+        "SEARCH jimeng_tasks USING COVERING INDEX jimeng_tasks_recent"
+    }
 
 
 def test_names_are_looked_up(plans: Any):
