@@ -73,6 +73,9 @@ def _in_flight(record: TaskRecord, now: float) -> Decision:
 
 
 def _unknown(record: TaskRecord, policies: Policies, now: float) -> Decision:
+    if record.never_sent:
+        # Its owner fell silent before the compare-and-set that allows a send, which can't succeed any more.
+        return Decision(Step.RELEASE)
     if policies.on_unknown_submit != RESUBMIT:
         return Decision(
             Step.FAIL,

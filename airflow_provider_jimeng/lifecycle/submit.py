@@ -174,6 +174,11 @@ class Submitter:
         return Waiting("in_flight" if in_flight else "quarantine", retry_after=wait)
 
     def _release_unknown(self, record: TaskRecord) -> None:
+        if record.never_sent:
+            log.info("The owner of content %s fell silent before it sent anything.", record.content_key)
+            reason = "its owner fell silent before anything was sent"
+            self.ledger.release(record.id, reason=reason, by=record.attempt_scope)
+            return
         log.warning(
             "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
             "and "
