@@ -21,7 +21,7 @@ def resolve_target(output: Any, field: str = "output") -> Target:
         the Airflow connection ``my_conn``.
     :raises JimengInputError: the form is wrong, or no installed filesystem serves it; nothing was paid.
     """
-    uri = check_output(output, field)
+    uri = check_output(output, field, folder=False)
     parts = urlsplit(uri)
     if parts.scheme in ("", "file", "local"):
         return _local(parts.path if parts.scheme else uri)

@@ -19,6 +19,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import (
     DEFAULT_RETRIES,
     DEFAULT_RETRY_DELAY,
+    flag_of,
     mask_queries,
     seconds_of,
 )
@@ -158,6 +159,7 @@ class SubmittingOperator(JimengOperator):
 
     def _wanted(self, context: Context) -> Wanted:
         seconds_of(self.slot_timeout, "slot_timeout")
+        flag_of(self.deferrable, "deferrable")
         request = Request(
             self.image_url, self.video_url, self.req_key, self.body, self.variant, self.force_new
         )
