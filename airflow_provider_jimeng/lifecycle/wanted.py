@@ -130,7 +130,8 @@ def want(
         given = check_body(request.body, "body")
         if given.get("req_key", req_key) != req_key:
             raise JimengInputError(
-                "body names another req_key than the argument req_key: which product is meant? Nothing was paid."
+                "body names another req_key than the argument req_key: which product is meant? Nothing was "
+                "paid."
             )
         body = {**given, "req_key": req_key}
         sources: dict[str, str] = {}

@@ -185,7 +185,7 @@ class SubmittingOperator(JimengOperator):
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
 
     def _is_told_of_own(self, wanted: Wanted, event: Mapping[str, Any] | None) -> bool:
-        """Return whether this leg goes on with a paid task, whose inputs were looked at when it was submitted."""
+        """Return whether this leg goes on with a paid task, whose inputs were looked at at its submit."""
         tasks = () if event is None else event.get("tasks") or ()
         if not tasks:
             return False
