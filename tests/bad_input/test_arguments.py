@@ -145,7 +145,8 @@ SUBMITS: list[tuple[str, Any]] = [
     ("req_key", "x" * 200), ("req_key", "{{ none }}"),
     ("variant", -1), ("variant", "one"), ("variant", 1.5), ("variant", True), ("variant", None),
     ("variant", 2**31),
-    ("force_new", ""), ("force_new", "  "), ("force_new", 7), ("force_new", "{{ none }}"), ("force_new", ["a"]),
+    ("force_new", ""), ("force_new", "  "), ("force_new", 7), ("force_new", "{{ none }}"),
+    ("force_new", ["a"]),
     ("on_unknown_submit", "retry"), ("on_unknown_submit", None), ("on_unknown_submit", True),
     ("on_missing_output", "reuse"), ("on_missing_output", ""),
     ("on_input_changed", "ignore"), ("on_input_changed", 1),
@@ -233,7 +234,13 @@ def test_a_bad_id_of_the_vendor(bench: Bench, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("timeout", 0), ("timeout", "1h"), ("poke_interval", -1), ("poke_interval", "10"), ("poke_interval", True)],
+    [
+        ("timeout", 0),
+        ("timeout", "1h"),
+        ("poke_interval", -1),
+        ("poke_interval", "10"),
+        ("poke_interval", True),
+    ],
 )
 def test_a_bad_time_of_the_sensor_is_told_when_the_dag_is_read(bench: Bench, field: str, value: Any) -> None:
     with pytest.raises(JimengInputError, match=field):
@@ -241,15 +248,18 @@ def test_a_bad_time_of_the_sensor_is_told_when_the_dag_is_read(bench: Bench, fie
 
 
 @pytest.mark.parametrize(
-    "kind", [JimengSubmitTaskOperator, JimengMotionImitationOperator, JimengLandResultOperator, JimengTaskSensor]
+    "kind",
+    [JimengSubmitTaskOperator, JimengMotionImitationOperator, JimengLandResultOperator, JimengTaskSensor],
 )
 @pytest.mark.parametrize("name", ["imageurl", "image_urls", "max_in_flight", "budget"])
 def test_an_unknown_argument_is_told_when_the_dag_is_read(bench: Bench, kind: Any, name: str) -> None:
-    required = {"output": bench.output} if "Land" in kind.__name__ or "Imitation" in kind.__name__ else {}
+    required: dict[str, Any] = (
+        {"output": bench.output} if "Land" in kind.__name__ or "Imitation" in kind.__name__ else {}
+    )
     if "Land" in kind.__name__:
-        required["task"] = REFERENCE  # type: ignore[assignment]
+        required["task"] = REFERENCE
     with pytest.raises(TypeError, match=name):
-        DagRun().instance(kind, **required, **{name: 1})._built()
+        DagRun().instance(kind, **{**required, name: 1})._built()
 
 
 def test_a_missing_output_is_told_when_the_dag_is_read(bench: Bench) -> None:

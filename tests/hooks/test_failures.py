@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng import exceptions
-from airflow_provider_jimeng.exceptions import JimengError
 from airflow_provider_jimeng.hooks.failures import for_airflow
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.exceptions import JimengError
 
 KINDS = [getattr(exceptions, name) for name in exceptions.__all__]
 FINAL = {
     "JimengConfigurationError", "JimengCredentialError", "JimengInputChangedError", "JimengInputError",
-    "JimengMissingOutputError", "JimengOutputExistsError", "JimengPermissionError", "JimengRetryableTaskError",
-    "JimengTaskExpiredError", "JimengTaskFailedError", "JimengUnknownSubmitError",
+    "JimengMissingOutputError", "JimengOutputExistsError", "JimengPermissionError",
+    "JimengRetryableTaskError", "JimengTaskExpiredError", "JimengTaskFailedError", "JimengUnknownSubmitError",
 }  # fmt: skip
 FACTS = {"code": 50411, "request_id": "r", "task_id": "7", "content_key": "k", "http_status": 400}
 

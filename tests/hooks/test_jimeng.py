@@ -136,7 +136,9 @@ async def test_a_result_is_asked_for_once(bench: Bench, asynchronous: bool) -> N
         lambda hook: hook.submit_task("jimeng_t2i_v40", {}),
         lambda hook: hook.submit_task("", {"prompt": "x"}),
         lambda hook: hook.submit_task("jimeng_t2i_v40", {"req_key": "jimeng_t2i_v30", "prompt": "x"}),
-        lambda hook: hook.submit_motion_imitation("https://a.example/i.png", "https://a.example/v.mp4", variant=-1),
+        lambda hook: hook.submit_motion_imitation(
+            "https://a.example/i.png", "https://a.example/v.mp4", variant=-1
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_sent(bench: Bench, call: Any) -> None:

@@ -59,7 +59,10 @@ def test_an_operator_that_never_ran_has_an_empty_link(bench: Bench) -> None:
         ("file:///data/a.mp4", "file:///data/a.mp4"),
         ("s3://conn@bucket/a/b.mp4", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=a/b.mp4"),
         ("gs://bucket/a.mp4", "https://console.cloud.google.com/storage/browser/_details/bucket/a.mp4"),
-        ("tos://bucket/a.mp4", "https://console.volcengine.com/tos/bucket/setting?bucket=bucket&prefix=a.mp4"),
+        (
+            "tos://bucket/a.mp4",
+            "https://console.volcengine.com/tos/bucket/setting?bucket=bucket&prefix=a.mp4",
+        ),
         ("memory://bucket/a.mp4", "memory://bucket/a.mp4"),
     ],
 )
@@ -70,4 +73,7 @@ def test_an_object_has_a_page(uri: str, page: str) -> None:
 def test_a_task_at_the_vendor_has_the_consoles_page() -> None:
     page = task_page("https://visual.volcengineapi.com", "7710993105735127851", loopback=False)
     assert page.startswith("https://console.volcengine.com/")
-    assert task_page("http://127.0.0.1:1", "a/b?c", loopback=True) == "http://127.0.0.1:1/_emulator/tasks/a%2Fb%3Fc"
+    assert (
+        task_page("http://127.0.0.1:1", "a/b?c", loopback=True)
+        == "http://127.0.0.1:1/_emulator/tasks/a%2Fb%3Fc"
+    )

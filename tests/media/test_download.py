@@ -82,7 +82,9 @@ def test_a_whole_file_is_stored_and_digested(store: Store, tmp_path: Path) -> No
     assert done.content_type == "video/mp4"
 
 
-@pytest.mark.parametrize("kind", [None, "application/octet-stream", "binary/octet-stream", "video/mp4; codecs=x"])
+@pytest.mark.parametrize(
+    "kind", [None, "application/octet-stream", "binary/octet-stream", "video/mp4; codecs=x"]
+)
 def test_what_a_store_calls_a_stream_is_a_video(store: Store, tmp_path: Path, kind: str | None) -> None:
     store.headers = {} if kind is None else {"Content-Type": kind}
     assert fetch(store, tmp_path).content_type == "video/mp4"

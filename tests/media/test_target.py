@@ -60,7 +60,9 @@ def test_a_copy_beside_it_is_a_file_of_its_own(target: Target, source: Path) -> 
     assert safe.sha256() == target.sha256()
 
 
-def test_nothing_half_written_is_ever_seen(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_half_written_is_ever_seen(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = local(tmp_path / "out" / "a.mp4")
     target.publish(source)
     before = target.sha256()
@@ -91,9 +93,9 @@ def test_what_cannot_be_done_says_that_nothing_is_lost(tmp_path: Path, source: P
             return fail
 
     target = Target(Broken(), "bucket/a.mp4", "s3://bucket/a.mp4")
-    arguments = {"fetch": [tmp_path / "x"], "publish": [source], "copy_to": [target]}.get(act, [])
+    arguments: dict[str, list[Any]] = {"fetch": [tmp_path / "x"], "publish": [source], "copy_to": [target]}
     with pytest.raises(JimengLandingError, match="task is not lost") as told:
-        getattr(target, act)(*arguments)
+        getattr(target, act)(*arguments.get(act, []))
     assert "s3://bucket/a.mp4" in str(told.value)
     assert "secret trace" not in str(told.value)
 

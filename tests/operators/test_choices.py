@@ -150,7 +150,10 @@ def test_a_variant_is_another_content(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("?X-Amz-Algorithm=a&X-Amz-Signature=1&X-Amz-Date=1", "?X-Amz-Algorithm=a&X-Amz-Signature=2&X-Amz-Date=2"),
+        (
+            "?X-Amz-Algorithm=a&X-Amz-Signature=1&X-Amz-Date=1",
+            "?X-Amz-Algorithm=a&X-Amz-Signature=2&X-Amz-Date=2",
+        ),
         ("?sv=1&sig=abc&se=1", "?sv=1&sig=def&se=2"),
         ("?X-Tos-Signature=1&X-Tos-Date=1", "?X-Tos-Signature=2&X-Tos-Date=2"),
         ("?Expires=1&OSSAccessKeyId=k&Signature=1", "?Expires=2&OSSAccessKeyId=k&Signature=2"),
@@ -186,7 +189,9 @@ def test_another_product_goes_with_its_whole_body(bench: Bench) -> None:
     (task,) = bench.emu.ledger()["tasks"].values()
     assert task["req_key"] == "jimeng_dream_actor_m1_gen_video_cv"
 
-    bench.submit(DagRun("run-3", conf={"prompt": "jump"}), req_key="jimeng_dream_actor_m1_gen_video_cv", body=body)
+    bench.submit(
+        DagRun("run-3", conf={"prompt": "jump"}), req_key="jimeng_dream_actor_m1_gen_video_cv", body=body
+    )
     assert bench.accepted == 2
 
 

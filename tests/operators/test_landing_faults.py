@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +150,10 @@ def test_a_file_that_nobody_has_any_more_fails_and_pays_nothing(bench: Bench, bl
     bench.imitate()
     Path(bench.output).unlink()
     twelve_hours_pass(bench)
+    task = bench.submit()
+    again = partial(bench.land, task) if blocks else bench.imitate
     with pytest.raises(JimengMissingOutputError) as told:
-        if blocks:
-            bench.land(bench.submit(), DagRun("run-2"))
-        else:
-            bench.imitate(DagRun("run-2"))
+        again(DagRun("run-2"))
 
     assert isinstance(told.value, AirflowFailException)
     assert "resubmit" in str(told.value)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""A poll never fails a paid task: only the vendor's verdict, the horizon or the user's deadline ends a wait."""
+"""A poll never fails a paid task: the vendor's verdict, the horizon or the user's deadline ends a wait."""
 
 from __future__ import annotations
 
@@ -339,5 +339,7 @@ def test_an_event_about_another_task_concludes_nothing(bench: Bench) -> None:
     left = instance.leg()
     foreign = {"task_id": "7", "req_key": "x", "outcome": "failed", "code": 50411}
     assert isinstance(left, Deferred)
-    assert isinstance(instance.leg(left, {"status": "finished", "tasks": [foreign], "deadline": None}), Deferred)
+    assert isinstance(
+        instance.leg(left, {"status": "finished", "tasks": [foreign], "deadline": None}), Deferred
+    )
     assert bench.states() == ["submitted"]

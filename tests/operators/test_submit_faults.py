@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
-from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengClockError,
@@ -21,6 +20,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengCredentialError,
     JimengError,
     JimengInputError,
+    JimengLedgerError,
     JimengNoSlotError,
     JimengNotSentError,
     JimengPermissionError,
@@ -32,6 +32,9 @@ from airflow_provider_jimeng.lifecycle import submit
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun, Deferred, Instance
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 #: Answers after which nobody knows whether a task was created.
 DOUBTFUL = {
@@ -440,7 +443,7 @@ def test_an_id_is_recorded_however_long_the_ledger_is_away(
     def away(self: Any, *args: Any) -> Any:
         if len(failures) < 3:
             failures.append(1)
-            raise submit.JimengLedgerError("away")
+            raise JimengLedgerError("away")
         return usual(self, *args)
 
     monkeypatch.setattr(type(bench.ledger), "record_created", away)

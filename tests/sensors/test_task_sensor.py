@@ -98,7 +98,9 @@ def test_soft_fail_skips_at_the_deadline_and_the_task_stays_known(bench: Bench, 
 
 
 @modes
-def test_a_deadline_is_an_error_of_its_own_and_a_retry_re_attaches(bench: Bench, mode: dict[str, Any]) -> None:
+def test_a_deadline_is_an_error_of_its_own_and_a_retry_re_attaches(
+    bench: Bench, mode: dict[str, Any]
+) -> None:
     bench.emu.configure(duration=1.2)
     instance = DagRun().instance(
         JimengTaskSensor, "wait", task=bench.submit(), timeout=0.4, poke_interval=0.1, retries=8, **mode
@@ -111,7 +113,7 @@ def test_a_deadline_is_an_error_of_its_own_and_a_retry_re_attaches(bench: Bench,
 
 def test_a_given_poke_interval_rules_both_ways_of_waiting(bench: Bench) -> None:
     bench.emu.configure(duration=1.0)
-    for number, mode in enumerate(({}, {"deferrable": False})):
+    for number, mode in enumerate((MODES["deferred"], MODES["poke"])):
         before = bench.queries
         bench.wait(bench.submit(DagRun(f"run-{number}"), variant=number), poke_interval=0.6, **mode)
         assert bench.queries - before <= 5

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_jimeng.exceptions import JimengInputError
+from airflow_provider_jimeng.hooks.jimeng import iso
 from airflow_provider_jimeng.triggers import jimeng as module
 from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
@@ -96,7 +97,7 @@ async def test_on_kill_only_logs(bench: Bench, caplog: pytest.LogCaptureFixture)
     before, totals = bench.rows(), bench.emu.ledger()["totals"]
     trigger = left.trigger()
     said: list[str] = []
-    trigger.log.warning = lambda words, *args: said.append(words % args)  # type: ignore[method-assign]
+    trigger.log.warning = lambda words, *args: said.append(words % args)
     await trigger.on_kill()
 
     assert bench.rows() == before
@@ -133,7 +134,7 @@ async def test_the_deadline_is_the_wall_clocks_and_ends_a_hold_too(
     (task,) = await asyncio.to_thread(references, bench, 1)
     bench.emu.add_fault("query:gateway,code=100009,http_status=401,times=0,retry_after=20")
     quick(monkeypatch, hold_base=20.0, hold_cap=20.0)
-    deadline = module.iso(time.time() + 0.6)
+    deadline = iso(time.time() + 0.6)
     event = await first_event(JimengTaskTrigger(tasks=[task], deadline=deadline), 5.0)
     assert event["status"] == "deadline"
     assert event["deadline"] == deadline
