@@ -112,6 +112,23 @@ def test_the_second_round_clears_one_run_and_starts_another_and_pays_nothing(
     assert "0 new, 12 in all" in capsys.readouterr().out
 
 
+def test_tries_beyond_the_first_are_told(
+    story: Callable[..., Story], capsys: pytest.CaptureFixture[str]
+) -> None:
+    retried: Any = story(0, 1, IMAGES)
+    task = {"task_id": "imitate", "state": "success"}
+    retried.airflow.instances = [
+        {**task, "map_index": 0, "try_number": 3},
+        {**task, "map_index": 1, "try_number": 1},
+    ]
+
+    told, _ = retried.first()
+    command._report(Teller(Clock(30)), told)
+
+    assert told.retries == 4
+    assert "retried tasks on its own, 4 times" in capsys.readouterr().out
+
+
 def test_a_submit_in_the_second_round_fails_the_demo(story: Callable[..., Story]) -> None:
     first, _ = story(IMAGES).first()
     paid_again = Round(first.landings, IMAGES, 0, new=1)
