@@ -66,11 +66,11 @@ def test_a_landing_that_went_meanwhile_is_told(bench: Bench):
 
 
 def test_a_landing_that_changed_hands_meanwhile_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    from airflow_provider_jimeng.ledger import upkeep
+    from airflow_provider_jimeng.ledger import rows, upkeep
 
     row = bench.landed()
     (place,) = bench.ledger.landings(row.content_key)
-    plain = upkeep.must_get
+    plain = rows.must_get
 
     def moved(conn, record_id, **options):
         conn.execute(delete(landings).where(landings.c.id == place.id))

@@ -59,6 +59,7 @@ def test_help_is_plain_enough_for_both_parsers(command: Command):
 
 
 def test_airflow_gets_the_same_commands():
+    from airflow.cli.cli_config import GroupCommand
     from airflow_provider_jimeng.cli.definition import get_jimeng_cli_commands
 
     (jimeng,) = get_jimeng_cli_commands()
@@ -68,6 +69,7 @@ def test_airflow_gets_the_same_commands():
     _add_command(parser.add_subparsers(), jimeng)
     options = parser.parse_args(["jimeng", "ledger", "list", "--state", "unknown", "--limit", "3"])
     assert (options.limit, options.func.__name__) == (3, "list")
+    assert isinstance(jimeng, GroupCommand)
     (group,) = jimeng.subcommands
     assert {each.name for each in group.subcommands} == NAMES
 
