@@ -159,11 +159,11 @@ class JimengNoSlotError(JimengNotCreatedError):
 
 
 class JimengSpendLimitError(JimengNotCreatedError):
-    """A budget, the account's daily limit, its circuit breaker or its pause switch stopped the submit."""
+    """A budget, the daily limit, the circuit breaker or the pause switch stopped the submit."""
 
 
 class JimengNotSentError(JimengNotCreatedError):
-    """The request never left this machine: no address, no connection, no TLS, or an intent too old to send."""
+    """The request never left this machine: no address, no connection, no TLS, or too old an intent."""
 
 
 class JimengLedgerError(JimengNotCreatedError):
@@ -195,13 +195,13 @@ class JimengRetryableTaskError(JimengTaskFailedError):
 
 
 class JimengTaskExpiredError(JimengError):
-    """The vendor no longer knows the task: it ran, may have been billed, and was not fetched within 12 hours."""
+    """The vendor no longer knows the task: it ran, may have been billed, and was not fetched in time."""
 
     retry_helps = False
 
 
 class JimengWaitTimeoutError(JimengError):
-    """The user's deadline passed while the task was running; it stays in the ledger, and a later try re-attaches."""
+    """The user's deadline passed while the task was running; it stays recorded, and a later try re-attaches."""
 
 
 class JimengInputChangedError(JimengError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from typing import Any
 
 from airflow.sdk import DAG, task, task_group
 from airflow_provider_jimeng.operators.jimeng import (
@@ -22,7 +23,7 @@ def items(dag_run=None) -> list[dict[str, str]]:
 
 
 @task
-def without_output(given: list[dict[str, str]]) -> list[dict[str, str]]:
+def without_output(given: Any) -> list[dict[str, str]]:
     """Return what a submit takes of each item."""
     return [{"image_url": one["image_url"], "video_url": one["video_url"]} for one in given]
 
@@ -38,7 +39,7 @@ with DAG(dag_id="imitation_blocks", schedule=None, catchup=False):
     done = JimengTaskSensor.partial(task_id="wait").expand(task=submitted.output)
 
     @task
-    def places(given: list[dict[str, str]], results: list[dict[str, str]]) -> list[dict[str, object]]:
+    def places(given: Any, results: Any) -> list[dict[str, object]]:
         """Pair results with where they go."""
         return [{"task": result, "output": one["output"]} for one, result in zip(given, results, strict=True)]
 
