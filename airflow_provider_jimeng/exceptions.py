@@ -201,7 +201,7 @@ class JimengTaskExpiredError(JimengError):
 
 
 class JimengWaitTimeoutError(JimengError):
-    """The user's deadline passed while the task was running; it stays recorded, and a later try re-attaches."""
+    """The user's deadline passed while the task ran; it stays recorded, and a later try re-attaches."""
 
 
 class JimengInputChangedError(JimengError):

@@ -186,9 +186,8 @@ class JimengHook(VolcengineHook):
         }
         if outcome.kind is SubmitKind.UNKNOWN:
             raise JimengUnknownSubmitError(
-                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be billed; "
-                "there is "
-                "no ledger row of it",
+                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be "
+                "billed; there is no ledger row of it",
                 **facts,
             )
         kind: type[JimengError] = outcome.error or JimengNotSentError

@@ -81,11 +81,9 @@ def _unknown(record: TaskRecord, policies: Policies, now: float) -> Decision:
             Step.FAIL,
             error=JimengUnknownSubmitError(
                 "Nobody knows whether the vendor accepted this submit "
-                f"({record.message or 'no answer came'}). "
-                "It may be running and may be billed once; it was not sent again. Look at the vendor's "
-                "console or "
-                "bill, then either `ledger adopt` the task id or `ledger release` the record, and clear "
-                "this task "
+                f"({record.message or 'no answer came'}). It may be running and may be billed once; it was "
+                "not sent again. Look at the vendor's console or bill, then either `ledger adopt` the task "
+                "id or `ledger release` the record, and clear this task "
                 '(on_unknown_submit="resubmit" would do the latter by itself, and may pay twice)',
                 code=record.code,
                 request_id=record.request_id,

@@ -150,11 +150,9 @@ class Lander:
             )
             if place is not target:
                 raise JimengOutputExistsError(
-                    f"A file that this provider did not write stands at {target.uri}, so the result was kept "
-                    "at "
-                    f"{place.uri}. Remove the file or set overwrite=True and clear this task: the result is "
-                    "copied, not "
-                    "paid for again",
+                    f"A file that this provider did not write stands at {target.uri}, so the result was "
+                    f"kept at {place.uri}. Remove the file or set overwrite=True and clear this task: the "
+                    "result is copied, not paid for again",
                     task_id=record.task_id,
                     content_key=record.content_key,
                 )

@@ -244,8 +244,7 @@ def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) ->
         return event
     raise JimengProtocolError(
         "The trigger ended with an event that this release does not know; nothing was submitted because of "
-        "it, and a "
-        "retry re-attaches to the task"
+        "it, and a retry re-attaches to the task"
     )
 
 
@@ -253,7 +252,6 @@ def no_slot(event: Mapping[str, Any], key: str) -> JimengNoSlotError:
     """Return the error for a wait for a slot that went past its deadline."""
     return JimengNoSlotError(
         f"No slot of the account came free until {event.get('deadline')}. Nothing was paid; a retry keeps "
-        "its place in "
-        "the queue",
+        "its place in the queue",
         content_key=key,
     )
