@@ -316,10 +316,19 @@ def test_a_throttled_submit_waits_and_lands(bench: Bench, fault: str, deferrable
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_slot_that_somebody_else_holds_is_waited_for(bench: Bench, deferrable: bool) -> None:
-    bench.emu.configure(concurrency=1, duration=1.0)
+    bench.emu.configure(concurrency=1, duration=60.0)
     elsewhere = {"image_url": bench.emu.media_url("elsewhere.png"), "video_url": bench.video}
     JimengHook().unsafe_submit(MOTION_IMITATION, elsewhere)
+
+    def end_it_once_it_was_met() -> None:
+        until(lambda: "50430" in bench.refused)
+        bench.emu.configure(duration=0.2)
+        bench.emu.advance(60.0)
+
+    helper = threading.Thread(target=end_it_once_it_was_met)
+    helper.start()
     bench.imitate(deferrable=deferrable)
+    helper.join()
 
     assert bench.accepted == 2
     assert 1 <= bench.refused["50430"] <= 3
