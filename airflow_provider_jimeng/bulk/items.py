@@ -36,7 +36,8 @@ class Item:
     """
     A line of the manifest that is in good form.
 
-    :param line: its line number, from 1; in a table or a list its row, the header not counted.
+    :param line: the line of the file on which it begins, from 1, a header counted; in Parquet and in a list
+        its row, from 1.
     :param id: names the output file; unique in its manifest, whatever the case or Unicode form.
     :param image: URL as given; may carry a presigned query, so it is never printed as it is.
     :param video: URL as given, likewise.
@@ -95,13 +96,36 @@ class Problem:
     :param line: the line it is about; ``None`` where it is about the whole.
     :param field: the field it is about; ``None`` where it is about the whole line.
     :param message: what is wrong, without quoting what may be a secret.
+    :param fatal: nobody can tell where the lines are, or all of them are affected: skipping this one line is
+        no remedy.
     """
 
     line: int | None
     field: str | None
     message: str
+    fatal: bool = False
 
     def __str__(self) -> str:
         where = [f"line {self.line}"] if self.line is not None else []
         where += [self.field] if self.field is not None else []
         return f"{', '.join(where)}: {self.message}" if where else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """
+    A line of the manifest that is in bad form.
+
+    :param id: what it would have been called; its line number where its own id is no fit name.
+    :param problems: what is wrong with it, at least one.
+    """
+
+    line: int
+    id: str
+    problems: tuple[Problem, ...]
+    carried: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, as one text."""
+        return "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in self.problems)
