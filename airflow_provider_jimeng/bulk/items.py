@@ -118,14 +118,18 @@ class BadLine:
 
     :param id: what it would have been called; its line number where its own id is no fit name.
     :param problems: what is wrong with it, at least one.
+    :param named: whether ``id`` would do as the name of an output, if the line were right otherwise.
     """
 
     line: int
     id: str
     problems: tuple[Problem, ...]
     carried: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    named: bool = False
 
     @property
     def reason(self) -> str:
         """What is wrong, as one text."""
-        return "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in self.problems)
+        return "; ".join(
+            f"{each.field}: {each.message}" if each.field else each.message for each in self.problems
+        )
