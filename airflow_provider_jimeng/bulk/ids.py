@@ -50,13 +50,13 @@ def _flaw_of(text: str) -> str | None:
         return "it is empty"
     if len(text) > MAX_ID_BYTES or len(text.encode("utf-8", errors="replace")) > MAX_ID_BYTES:
         return f"it is longer than {MAX_ID_BYTES} bytes"
-    if text != text.strip() or text.endswith("."):
-        return "it begins or ends with white space, or ends with a dot"
-    if text.startswith("."):
-        return "it begins with a dot"
     found = sorted(_UNFIT.intersection(text))
     if found:
         return f"it holds {' '.join(found)}"
+    if text.startswith("."):
+        return "it begins with a dot"
+    if text != text.strip() or text.endswith("."):
+        return "it begins or ends with white space, or ends with a dot"
     if not (text.isascii() and text.isprintable()):
         unfit = next((char for char in text if unicodedata.category(char) in _UNFIT_CATEGORIES), None)
         if unfit is not None:

@@ -106,8 +106,9 @@ def _told(line: bytes, error: json.JSONDecodeError) -> str:
         return "one JSON value is spread over many lines; write each object on a line of its own (JSON Lines)"
     if start == b"<":
         return "it looks like HTML or XML, not JSON"
-    hint = " (a line cut short?)" if start == b"{" and error.pos >= len(line.decode()) - 1 else ""
-    return f"it is not JSON: {error.msg} at character {error.pos + 1}{hint}"
+    if start == b"{" and not line.rstrip().endswith(b"}"):
+        return "it is not JSON: the closing } is missing (a line cut short, or an object over many lines?)"
+    return f"it is not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import tempfile
+import weakref
 from typing import IO, Any
 
 from airflow_provider_jimeng.bulk.items import Problem
@@ -49,37 +50,34 @@ class Snapshot:
     """
 
     def __init__(self, source: IO[bytes]) -> None:
-        self._file = tempfile.TemporaryFile(prefix="jimeng-manifest-")
+        self.descriptor, name = tempfile.mkstemp(prefix="jimeng-manifest-")
+        os.unlink(name)
+        #: Gives the disk space back; readers fail from then on.
+        self.close = weakref.finalize(self, os.close, self.descriptor)
         digest, self.size = hashlib.sha256(), 0
-        while chunk := source.read(_CHUNK):
-            self.size += len(chunk)
-            if self.size > MAX_BYTES:
-                self._file.close()
-                raise JimengInputError(f"manifest: it has more than {MAX_BYTES} bytes. Nothing was paid.")
-            digest.update(chunk)
-            self._file.write(chunk)
-        self._file.flush()
+        with open(self.descriptor, "wb", closefd=False) as file:
+            while chunk := source.read(_CHUNK):
+                self.size += len(chunk)
+                if self.size > MAX_BYTES:
+                    raise JimengInputError(f"manifest: it has more than {MAX_BYTES} bytes. Nothing was paid.")
+                digest.update(chunk)
+                file.write(chunk)
         self.digest = digest.hexdigest()
 
     def open(self) -> io.BufferedReader:
         """Return an independent reader from the start."""
-        return io.BufferedReader(_Window(self._file.fileno(), self.size), _CHUNK)
+        return io.BufferedReader(_Window(self), _CHUNK)
 
     def head(self, size: int = 4096) -> bytes:
         """Return the first bytes."""
-        return os.pread(self._file.fileno(), size, 0)
-
-    def close(self) -> None:
-        """Give the disk space back; readers fail from then on."""
-        self._file.close()
+        return os.pread(self.descriptor, size, 0)
 
 
 class _Window(io.RawIOBase):
-    """Reads a descriptor at a position of its own."""
+    """Reads a snapshot at a position of its own, and keeps it alive."""
 
-    def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor = descriptor
-        self._size = size
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         self._position = 0
 
     def readable(self) -> bool:
@@ -89,7 +87,7 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._snapshot.size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
@@ -97,7 +95,7 @@ class _Window(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        chunk = os.pread(self._descriptor, len(buffer), self._position)
+        chunk = os.pread(self._snapshot.descriptor, len(buffer), self._position)
         buffer[: len(chunk)] = chunk
         self._position += len(chunk)
         return len(chunk)
