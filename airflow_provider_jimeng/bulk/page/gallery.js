@@ -59,7 +59,7 @@
       byId("facts").append(row);
     };
     if (summary.pending) fact("pending", number(summary.pending));
-    fact("submits paid for", number(summary.submits));
+    fact("submits accepted", number(summary.submits));
     fact("possibly billed without a result", number(summary.possibly_billed));
     if (summary.slot_utilisation !== null) fact("slot utilisation", `${(100 * summary.slot_utilisation).toFixed(1)} %`);
     if (summary.finished_at) fact("run took", span((Date.parse(summary.finished_at) - Date.parse(summary.started_at)) / 1000));
@@ -108,15 +108,18 @@
         media.muted = media.loop = media.playsInline = true;
         media.preload = "metadata";
       }
-      media.addEventListener("error", () => { if (media.getAttribute("src")) say("can't be loaded from here"); });
+      media.addEventListener("error", () => { if (media.getAttribute("src")) say(`${name(url)} can't be loaded from here`); });
       media.dataset.src = url;
       box.append(media);
     }
     figure.append(box, make("figcaption", "", kind));
     return figure;
   }
+  const name = (url) => url.slice(url.lastIndexOf("/") + 1);
   const input = (kind, url) => stage(kind === "image" ? "image" : "template", url, webUrl(url), url || "no URL in good form");
   const reason = (item) => [item.code, item.message, item.error].filter((part) => part !== null && part !== "").join(" · ");
+  const effort = (item) => [item.elapsed !== null ? span(item.elapsed) : "",
+    item.attempts > 1 ? `${item.attempts} attempts` : ""].filter(Boolean).join(" · ");
   function trio(item) {
     const node = make("div", "trio");
     node.append(input("image", item.image), input("template", item.video),
@@ -139,12 +142,12 @@
     node.setAttribute("aria-posinset", position + 1);
     node.tabIndex = 0;
     const line = make("div", "line");
-    const name = make("bdi", "name", item.id);
-    name.title = plain(item.id);
+    const title = make("bdi", "name", item.id);
+    title.title = plain(item.id);
     const badge = make("span", `badge ${item.outcome}`);
     badge.append(make("span", "dot"), item.outcome);
-    line.append(name, badge);
-    const note = make("div", "note", reason(item) || [item.elapsed !== null ? span(item.elapsed) : "", item.attempts > 1 ? `${item.attempts} attempts` : ""].filter(Boolean).join(" · "));
+    line.append(title, badge);
+    const note = make("div", "note", item.result ? effort(item) : reason(item));
     note.title = note.textContent;
     node.append(trio(item), line, note);
     node.addEventListener("pointerenter", () => play(node));
@@ -158,7 +161,7 @@
 
   // ---- grid
   const grid = byId("grid");
-  const GAP = 12, EXTRA = 86;
+  const GAP = 12, EXTRA = 80;
   let shown = items, columns = 1, width = 0, height = 0, settled = 0;
   const cards = new Map();
   function clear() {
