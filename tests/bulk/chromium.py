@@ -98,14 +98,13 @@ class Page:
         return told["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until an expression is true, looking once a frame."""
-        await self.evaluate(
-            f"new Promise(done => {{ const look = () => ({expression}) ? done(1) : setTimeout(look, 20); look(); }})"
-        )
+        """Wait until an expression is true, looking again and again."""
+        look = f"const look = () => ({expression}) ? done(1) : setTimeout(look, 20); look();"
+        await self.evaluate(f"new Promise(done => {{ {look} }})")
 
-    async def screenshot(self, path: Path, **options: Any) -> None:
-        told = await self.call("Page.captureScreenshot", **options)
-        path.write_bytes(base64.b64decode(told["data"]))
+    async def screenshot(self) -> bytes:
+        """Return the window as PNG."""
+        return base64.b64decode((await self.call("Page.captureScreenshot"))["data"])
 
 
 @contextlib.asynccontextmanager

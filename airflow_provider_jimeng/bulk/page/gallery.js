@@ -243,6 +243,7 @@
     fact("image", item.image);
     fact("template", item.video);
     fact("result", item.result);
+    unload(dialog);
     byId("body").replaceChildren(make("h3", "", item.id), trio(item), list);
     dialog.showModal();
     load(dialog);
@@ -250,7 +251,12 @@
   }
   byId("close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("close", () => { unload(dialog); byId("body").replaceChildren(); });
+  dialog.addEventListener("close", () => {
+    // The event comes late: the next item may be open by now.
+    if (dialog.open) return;
+    unload(dialog);
+    byId("body").replaceChildren();
+  });
 
   let frame = 0;
   const later = (work) => { cancelAnimationFrame(frame); frame = requestAnimationFrame(work); };
