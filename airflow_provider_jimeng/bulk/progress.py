@@ -25,6 +25,7 @@ class Progress:
 
     :param total: lines of the manifest.
     :param refused: submits that the vendor refused for now.
+    :param before: lines that had their fate before this leg.
     """
 
     total: int
@@ -33,6 +34,7 @@ class Progress:
     counts: Counter[Outcome] = field(default_factory=Counter)
     accepted: int = 0
     refused: int = 0
+    before: int = 0
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _told: str = ""
     _told_at: float = float("-inf")
@@ -40,7 +42,7 @@ class Progress:
     @property
     def done(self) -> int:
         """Lines with a fate."""
-        return self.counts.total()
+        return self.before + self.counts.total()
 
     @property
     def bad(self) -> int:

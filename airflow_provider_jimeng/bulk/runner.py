@@ -6,7 +6,7 @@ One thread owns all of the run's state and does nothing that may take long. Read
 and landings run in threads of their own and tell it what came of them; a verdict is written to the ledger
 before anything else, and its slot is refilled in the same turn of the loop.
 
-All progress is in the ledger: what this object remembers may be lost at any moment and costs nothing but time.
+All progress is in the ledger: what this object remembers may be lost at any moment, at the cost of time.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Parked:
     :param open: tasks at the vendor.
     :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
     :param wait: seconds until asking again makes sense where nobody wakes the run.
+    :param shared: others hold slots of the same account, which may come free without any task of this run's
+        ending.
     :param after_line: lines up to this one are done with.
     """
 
@@ -79,6 +81,7 @@ class Parked:
     content_key: str | None
     ticket: int | None
     wait: float | None
+    shared: bool
     after_line: int
 
 
@@ -88,9 +91,12 @@ class Run:
 
     :param lines: of the manifest, in order; good and bad ones.
     :param total: how many there are.
+    :param done: how many were done with before these.
     """
 
-    def __init__(self, tools: Tools, terms: Terms, lines: Iterator[Item | BadLine], total: int) -> None:
+    def __init__(
+        self, tools: Tools, terms: Terms, lines: Iterator[Item | BadLine], total: int, done: int = 0
+    ) -> None:
         self._tools, self._terms = tools, terms
         self.progress = Progress(total, tools.gauge)
         #: Why nothing is submitted any more.
@@ -109,7 +115,7 @@ class Run:
         self._told: set[int] = set()
         self._hold_until = 0.0
         self._ledger_trouble: float | None = None
-        self._last_line = 0
+        self._last_line = self.progress.before = done
         self._submits = ThreadPoolExecutor(_MOST_SUBMITS_AT_ONCE, thread_name_prefix="jimeng-bulk-submit")
         self._landers = ThreadPoolExecutor(terms.landers, thread_name_prefix="jimeng-bulk-land")
         self._poller = Poller(tools.query_client, lambda seen: self._events.put(lambda: self._on_seen(seen)))
@@ -357,7 +363,7 @@ class Run:
         elif record.state in _PAID and content.supersede is None:
             self._to_land.append(content)
         else:
-            # A verdict that allows a new attempt, or one to tell of: the next pass through the ledger decides.
+            # A verdict that allows a new attempt, or one to tell of: the next look at the ledger decides.
             self._window(content).pending.appendleft(content)
 
     def _watch(self, content: Content, record: TaskRecord, task_id: str) -> None:
@@ -499,12 +505,14 @@ class Run:
 
     def _park(self) -> Parked:
         found = {each.record.id: each.record for each in self._watching.values() if each.record is not None}
+        shared = False
         for window in self._windows.values():
             # Also those whose lines the reading has not come to again.
             view = self._tools.ledger.slot_view(window.scope, window.configured)
             for each in view.holders:
                 if each.state is TaskState.SUBMITTED and self._terms.mine.made(each):
                     found[each.id] = each
+                shared = shared or each.id not in found
         now = time.monotonic()
         pending = [content for window in self._windows.values() for content in window.pending]
         waits = [max(0.0, each.not_before - now) for each in pending]
@@ -516,6 +524,7 @@ class Run:
             content_key=None if stuck is None else stuck.pending[0].key,
             ticket=None if stuck is None else stuck.ticket,
             wait=min(waits, default=None),
+            shared=shared and bool(pending),
             after_line=min(lines, default=self._last_line + 1) - 1,
         )
 

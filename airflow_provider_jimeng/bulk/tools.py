@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Ensure(Protocol):
-    """One pass towards a task for a content, through the ledger; see :class:`~.lifecycle.submit.Submitter`."""
+    """One pass towards a task for a content; see :class:`~.lifecycle.submit.Submitter`."""
 
     def __call__(
         self,

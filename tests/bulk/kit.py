@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -21,7 +21,6 @@ from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.client.sync import SyncClient
-from airflow_provider_jimeng.emulator import Emulator
 from airflow_provider_jimeng.exceptions import JimengLandingError
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.store import Ledger
@@ -33,6 +32,9 @@ from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.media.target import Target
 
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.emulator import Emulator
+
 
 def place(path: str | Path) -> Target:
     return Target(LocalFileSystem(auto_mkdir=True), str(path), str(path))
@@ -42,9 +44,7 @@ def items(emu: Emulator, names: Collection[str | int], **changes: Any) -> list[I
     """Return an item per name; equal names have equal contents."""
     video = emu.media_url("template.mp4")
     return [
-        Item(
-            line, str(name), f"{emu.url}/media/n-{name}.png", video, 0, MOTION_IMITATION, changes
-        )
+        Item(line, str(name), f"{emu.url}/media/n-{name}.png", video, 0, MOTION_IMITATION, changes)
         for line, name in enumerate(names, 1)
     ]
 
@@ -124,7 +124,12 @@ class Works:
         return replace(made, **changes)
 
     def run(
-        self, lines: Collection[Any], run_id: str = "run-1", *, tools: dict[str, Any] | None = None, **terms: Any
+        self,
+        lines: Collection[Any],
+        run_id: str = "run-1",
+        *,
+        tools: dict[str, Any] | None = None,
+        **terms: Any,
     ) -> list[Fate]:
         """Run to the end; return the fates in the manifest's order."""
         fates: list[Fate] = []
@@ -169,9 +174,7 @@ class Works:
         return max((each["max_in_use"] for each in self.emu.ledger()["slots"].values()), default=0)
 
     def paid_twice(self) -> list[str]:
-        return [
-            key for key, each in self.emu.ledger()["contents"].items() if each["accepted"] > 1
-        ]
+        return [key for key, each in self.emu.ledger()["contents"].items() if each["accepted"] > 1]
 
     def files(self) -> dict[str, bytes]:
         return {path.stem: path.read_bytes() for path in sorted(self.out.glob("*.mp4"))}

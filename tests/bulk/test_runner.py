@@ -14,6 +14,7 @@ from airflow_provider_jimeng.bulk.items import BadLine, Fate, Outcome, Problem
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.lifecycle.wanted import Policies
+
 from tests.bulk.kit import Works, items, outcomes, place
 
 
@@ -66,7 +67,10 @@ def test_reordered_swapped_and_grown_manifests_lose_nothing(works: Works, emu: E
     first = works.files()
     lines = items(emu, "abcdef")
     swapped = [
-        *(type(each)(each.line, "ba"[each.line - 1], each.image, each.video, 0, each.req_key, {}) for each in lines[:2]),
+        *(
+            type(each)(each.line, "ba"[each.line - 1], each.image, each.video, 0, each.req_key, {})
+            for each in lines[:2]
+        ),
         *reversed(lines[2:]),
         *items(emu, "abcdefgh")[6:],
     ]
@@ -95,7 +99,10 @@ def test_tomorrows_manifest_in_the_same_folder_keeps_todays_results(works: Works
 
 def test_equal_lines_are_one_paid_task_and_two_outputs(works: Works, emu: Emulator) -> None:
     one = items(emu, "aaaabb")
-    lines = [type(each)(each.line, f"{each.id}{each.line}", each.image, each.video, 0, each.req_key, {}) for each in one]
+    lines = [
+        type(each)(each.line, f"{each.id}{each.line}", each.image, each.video, 0, each.req_key, {})
+        for each in one
+    ]
     fates = works.run(lines)
 
     assert outcomes(fates) == {"landed": 2, "reused": 4}
@@ -258,7 +265,8 @@ def test_max_in_flight_is_kept(works: Works, emu: Emulator) -> None:
 def test_two_runs_share_the_slots_fairly(works: Works, emu: Emulator) -> None:
     fates: dict[str, list[Fate]] = {"a": [], "b": []}
     runs = [
-        works.prepare(items(emu, [f"{name}{each}" for each in range(20)]), fates[name], name) for name in fates
+        works.prepare(items(emu, [f"{name}{each}" for each in range(20)]), fates[name], name)
+        for name in fates
     ]
     threads = [threading.Thread(target=each.run) for each in runs]
     for each in threads:
