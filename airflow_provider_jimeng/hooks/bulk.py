@@ -114,7 +114,7 @@ def _stats_gauge() -> Callable[..., Any] | None:
         from airflow.sdk.observability.stats import Stats  # Airflow 3.2 and later
     except ImportError:
         try:
-            from airflow.stats import Stats  # type: ignore[no-redef]
+            from airflow.stats import Stats
         except ImportError:
             return None
     found: Callable[..., Any] | None = getattr(Stats, "gauge", None)

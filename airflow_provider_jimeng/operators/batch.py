@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
@@ -44,6 +45,15 @@ _SHARED_LOOK_SECONDS = 60.0
 _AHEAD_OF_A_LEG = 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """What an earlier leg found out about the manifest of a digest; without it a leg takes longer."""
+
+    after_line: int = 0
+    digest: str | None = None
+    total: int | None = None
+
+
 class JimengBatchOperator(JimengOperator):
     """
     A manifest of images and template videos in, a folder of landed videos and a report out.
@@ -79,7 +89,7 @@ class JimengBatchOperator(JimengOperator):
 
     template_fields: Sequence[str] = ("manifest", "output_uri", "force_new", "req_key", "volcengine_conn_id")
     template_ext: Sequence[str] = ()
-    operator_extra_links = (JimengReportLink(),)
+    operator_extra_links: Sequence[Any] = (JimengReportLink(),)
 
     def __init__(
         self,
@@ -128,15 +138,24 @@ class JimengBatchOperator(JimengOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the manifest, or its first leg."""
-        return self._run(context, None, 0, None)
+        return self._run(context, None, _Hint())
 
     def execute_complete(
-        self, context: Context, event: Any = None, after_line: int = 0, digest: str | None = None
+        self,
+        context: Context,
+        event: Any = None,
+        after_line: int = 0,
+        digest: str | None = None,
+        total: int | None = None,
     ) -> dict[str, Any]:
-        """Go on after a task has ended, or a slot has come free."""
-        return self._run(context, event, after_line, digest)
+        """
+        Go on after a task has ended, or a slot has come free.
 
-    def _run(self, context: Context, event: Any, after_line: int, digest: str | None) -> dict[str, Any]:
+        :param after_line: with ``digest`` and ``total`` what an earlier leg found out; only saves time.
+        """
+        return self._run(context, event, _Hint(after_line, digest, total))
+
+    def _run(self, context: Context, event: Any, hint: _Hint) -> dict[str, Any]:
         try:
             terms = self._terms(context)
             tolerance = check_tolerance(self.tolerance)
@@ -149,16 +168,16 @@ class JimengBatchOperator(JimengOperator):
                 self.manifest, resolve=resolve_target, default_req_key=check_req_key(self.req_key, "req_key")
             )
             try:
-                if digest is None or digest != manifest.digest:
-                    after_line = 0
-                if not after_line or skip_invalid:
+                if hint.digest != manifest.digest:
+                    hint = _Hint()
+                if not hint.after_line or skip_invalid:
                     check_manifest(manifest, skip_invalid=skip_invalid)
                 tools = self._tools(terms, folder)
                 if self.plan_only:
                     return plan(
                         manifest.lines(), ledger=tools.ledger, settings=tools.settings, want=tools.want
                     )
-                return self._work(context, manifest, tools, terms, after_line, tolerance)
+                return self._work(context, manifest, tools, terms, hint, tolerance)
             finally:
                 manifest.close()
         except JimengError as error:
@@ -170,14 +189,16 @@ class JimengBatchOperator(JimengOperator):
         manifest: Manifest,
         tools: Tools,
         terms: Terms,
-        after_line: int,
+        hint: _Hint,
         tolerance: int | float,
     ) -> dict[str, Any]:
         check_tag(tools.folder, tools.ledger.uuid, adopt=self.adopt_output)
         self._point_at_report(context, tools.folder)
-        ended = run_to_end(manifest, tools, terms, leg=self.deferrable, after_line=after_line)
+        ended = run_to_end(
+            manifest, tools, terms, leg=self.deferrable, after_line=hint.after_line, total=hint.total
+        )
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest.digest, tools)
+            self._defer(ended, manifest, hint.total, tools)
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         announce(context, self.outlets, summary)
@@ -221,10 +242,14 @@ class JimengBatchOperator(JimengOperator):
             # Airflow stores links when a leg ends; this run may take days, and its report is there earlier.
             context["ti"].xcom_push(key=link.xcom_key, value=self.report_target)
 
-    def _defer(self, parked: Parked, digest: str, tools: Tools) -> None:
+    def _defer(self, parked: Parked, manifest: Manifest, total: int | None, tools: Tools) -> None:
         following: dict[str, Any] = {
             "method_name": "execute_complete",
-            "kwargs": {"after_line": parked.after_line, "digest": digest},
+            "kwargs": {
+                "after_line": parked.after_line,
+                "digest": manifest.digest,
+                "total": manifest.total if total is None else total,
+            },
             "timeout": _BACKSTOP,
         }
         wait = None if parked.wait is None else max(1.0, parked.wait)

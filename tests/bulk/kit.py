@@ -82,7 +82,7 @@ class Works:
         client = SyncClient(self.settings)
         guard = NetworkGuard.of_account(self.settings)
 
-        def wanted(item: Item) -> Wanted:
+        def identify(item: Item) -> Wanted:
             return want(
                 Request(item.image, item.video, item.req_key, variant=item.variant),
                 settings=self.settings,
@@ -91,10 +91,10 @@ class Works:
             )
 
         def ensure(
-            content: Wanted, *, supersede: TaskRecord | None, budget: int | None, watched: Any
+            wanted: Wanted, *, supersede: TaskRecord | None, budget: int | None, watched: Any
         ) -> Ensured:
             submitter = Submitter(self.ledger, client, self.settings, budget=budget, watched=watched)
-            return submitter.ensure(content, waiter=provenance.attempt_scope, supersede=supersede)
+            return submitter.ensure(wanted, waiter=provenance.attempt_scope, supersede=supersede)
 
         def load(record: TaskRecord, url: str | None, into: Path) -> Downloaded:
             if url is None:
@@ -112,7 +112,7 @@ class Works:
         made = Tools(
             ledger=self.ledger,
             settings=self.settings,
-            want=wanted,
+            want=identify,
             inspect=lambda each: (each, None),
             ensure=ensure,
             query_client=lambda: AsyncClient(self.settings),

@@ -1,10 +1,11 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The sliding window: every line gets its fate, every content is paid once, and slots are neither missed nor exceeded."""
+"""The sliding window: every line gets its fate, every content is paid once, and no slot is exceeded."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,7 @@ def test_reordered_swapped_and_grown_manifests_lose_nothing(works: Works, emu: E
 def test_tomorrows_manifest_in_the_same_folder_keeps_todays_results(works: Works, emu: Emulator) -> None:
     works.run(items(emu, ["today-1", "today-2"]))
     first = set(works.files().values())
-    tomorrow = [
-        type(each)(each.line, f"today-{each.line}", each.image, each.video, 0, each.req_key, {})
-        for each in items(emu, ["tomorrow-1", "tomorrow-2"])
-    ]
+    tomorrow = [replace(each, id=f"today-{each.line}") for each in items(emu, ["tomorrow-1", "tomorrow-2"])]
     works.run(tomorrow, "run-2")
     works.run(items(emu, ["today-1", "today-2"]), "run-3")
 
@@ -288,10 +286,7 @@ def test_a_passed_deadline_submits_nothing(works: Works, emu: Emulator) -> None:
 
 def test_unknown_submits_are_paid_again_only_where_that_was_chosen(works: Works, emu: Emulator) -> None:
     works.policies = Policies(on_unknown_submit="resubmit")
-    works.settings = type(works.settings)(
-        **{name: getattr(works.settings, name) for name in works.settings.__dataclass_fields__}
-        | {"submit_deadline": 0.5}
-    )
+    works.settings = replace(works.settings, submit_deadline=0.5)
     emu.add_fault("submit", "code", code=50500, created=True, match="n-1.", times=1)
     fates = works.run(items(emu, range(3)))
 
