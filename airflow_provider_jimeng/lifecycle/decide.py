@@ -73,6 +73,9 @@ def _in_flight(record: TaskRecord, now: float) -> Decision:
 
 
 def _unknown(record: TaskRecord, policies: Policies, now: float) -> Decision:
+    if record.never_sent:
+        # The send needs its row to be an intent still, so an owner that wakes up can't send it any more.
+        return Decision(Step.RELEASE)
     if policies.on_unknown_submit != RESUBMIT:
         return Decision(
             Step.FAIL,
