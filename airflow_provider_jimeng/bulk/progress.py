@@ -65,7 +65,7 @@ class Progress:
     def tell(self, *, open_tasks: int, limit: int | None, final: bool = False) -> None:
         """Log and publish how far it is, if that has changed and was not told a moment ago."""
         now = self.clock()
-        if not final and now - self._told_at < _LEAST_SECONDS:
+        if not final and (now - self._told_at < _LEAST_SECONDS or not (self.done or open_tasks)):
             return
         self.gauge("done", float(self.done))
         self.gauge("total", float(self.total))

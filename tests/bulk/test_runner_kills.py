@@ -11,16 +11,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_jimeng.bulk.items import Fate
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.media.target import Target
+
 from tests.bulk.kit import Works, items, outcomes
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.items import Fate
 
 ROOT = Path(__file__).parents[2]
 
