@@ -159,3 +159,28 @@ def test_a_wrong_argument_is_named_before_anything_is_paid(bench: Bench, wrong: 
     with pytest.raises(JimengInputError, match=next(iter(wrong))):
         batch(bench, **wrong).finish()
     assert bench.accepted == 0
+
+
+def test_a_deferred_run_that_is_killed_between_its_legs_goes_on_and_pays_once(bench: Bench) -> None:
+    instance = batch(bench, range(6), deferrable=True)
+    for _ in range(3):
+        # A leg that defers, and whose trigger nobody runs; then the task is retried from its beginning.
+        instance.leg()
+        instance.clear()
+    summary = instance.finish()
+
+    assert summary["landed"] == 6
+    assert bench.accepted == 6
+    assert bench.emu.ledger()["paid_more_than_once"] == []
+
+
+def test_a_deferred_run_waits_for_slots_that_others_hold(bench: Bench) -> None:
+    bench.emu.configure(duration=1.0)
+    bench.connect(max_concurrency=1)
+    bench.submit(DagRun("other"), variant=7)
+    instance = batch(bench, range(2), deferrable=True)
+    summary = instance.finish()
+
+    assert summary["landed"] == 2
+    assert instance.deferrals[0].classpath.endswith("JimengSlotTrigger")
+    assert bench.refused == {}
