@@ -68,9 +68,9 @@ with DAG(
 ):
 
     @task(inlets=[videos])
-    def look(*, inlet_events: Any) -> str:
+    def look(**context: Any) -> str:
         """Read the summary off the asset's latest event."""
-        summary = inlet_events[videos][-1].extra
+        summary = context["inlet_events"][videos][-1].extra
         return f"{summary['landed']} new, {summary['reused']} known: {summary['gallery_uri']}"
 
     look()
