@@ -53,7 +53,7 @@ class RunTotals:
 
 
 def latest_many(conn: Connection, keys: Iterable[str]) -> dict[str, TaskRecord]:
-    """Return what stands for each content, as :func:`~.views.latest` does for one; the unknown are left out."""
+    """Return what stands for each content, as :func:`~.views.latest` for one; the unknown are left out."""
     found: dict[str, tuple[tuple[int, int], Any]] = {}
     for some in _in_pieces(keys):
         for row in conn.execute(select(tasks).where(tasks.c.content_key.in_(some))):
