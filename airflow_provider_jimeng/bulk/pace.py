@@ -18,7 +18,7 @@ from airflow_provider_jimeng.policy.poll import PollSettings, next_poll_delay
 ENOUGH = 5
 _REMEMBERED = 60
 #: Questions for a task that takes as long as the slowest, once the quickest was over.
-_QUESTIONS = 7
+_QUESTIONS = 6
 _LEAST_STEP, _MOST_STEP = 0.2, 30.0
 #: Times that hardly differ are not trusted to go on like that.
 _LEAST_SPREAD = 0.02
@@ -63,7 +63,7 @@ class Pace:
         fair = 0.3 * open_tasks / self.query_qps
         known = sorted(self._ends)
         if len(known) < ENOUGH:
-            settings = PollSettings(min_delay=max(0.5, fair))
+            settings = PollSettings(min_delay=max(1.0, fair))
             return next_poll_delay(
                 age=age, expected=self.expected, poke_interval=None, settings=settings, jitter=jitter
             )
