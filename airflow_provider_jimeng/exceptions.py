@@ -21,6 +21,8 @@ Catch by what you would *do*, not by what the vendor printed::
     │   └── JimengRetryableTaskError   a verdict for which the vendor allows a new attempt
     ├── JimengTaskExpiredError         not harvested within 12 hours: possibly billed
     ├── JimengWaitTimeoutError         the user's deadline passed: the task still runs, a retry re-attaches
+    ├── JimengToleranceExceededError   more items of a bulk run came to nothing than it may
+    ├── JimengRunIncompleteError       a bulk run stopped submitting: the next one goes on there
     ├── JimengInputChangedError        other bytes are behind the same URL
     ├── JimengLandingError             the result is not stored yet: the task is not lost
     │   ├── JimengOutputExistsError    a foreign file stands where the result should go
@@ -51,10 +53,12 @@ __all__ = [
     "JimengPermissionError",
     "JimengProtocolError",
     "JimengRetryableTaskError",
+    "JimengRunIncompleteError",
     "JimengSpendLimitError",
     "JimengTaskExpiredError",
     "JimengTaskFailedError",
     "JimengThrottledError",
+    "JimengToleranceExceededError",
     "JimengUnknownSubmitError",
     "JimengWaitTimeoutError",
 ]
@@ -159,7 +163,18 @@ class JimengNoSlotError(JimengNotCreatedError):
 
 
 class JimengSpendLimitError(JimengNotCreatedError):
-    """A budget, the daily limit, the circuit breaker or the pause switch stopped the submit."""
+    """
+    A budget, the account's daily limit, its circuit breaker or its pause switch stopped the submit.
+
+    :ivar reason: ``paused``, ``breaker``, ``daily_limit``, ``budget`` or ``attempts``, where it is known.
+    """
+
+    reason: str | None = None
+
+    def because(self, reason: str) -> JimengSpendLimitError:
+        """Note which rule it was, and return the error."""
+        self.reason = reason
+        return self
 
 
 class JimengNotSentError(JimengNotCreatedError):
@@ -222,6 +237,22 @@ class JimengOutputExistsError(JimengLandingError):
 
 class JimengMissingOutputError(JimengLandingError):
     """What was landed is gone from every place it was put, and the vendor no longer has it."""
+
+    retry_helps = False
+
+
+class JimengToleranceExceededError(JimengError):
+    """More items of a bulk run came to nothing than its tolerance allows; the report tells each one's fate."""
+
+    retry_helps = False
+
+
+class JimengRunIncompleteError(JimengError):
+    """
+    A bulk run left items out: a budget, a limit, a deadline or the account's set-up stopped its submits.
+
+    What is left out was not paid for; the next run goes on there.
+    """
 
     retry_helps = False
 

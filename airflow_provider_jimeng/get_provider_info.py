@@ -41,7 +41,10 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.jimeng")],
         "hooks": [_modules("hooks.volcengine", "hooks.jimeng")],
         "triggers": [_modules("triggers.jimeng", "triggers.slots")],
-        "extra-links": [f"{_PACKAGE}.links.jimeng.JimengResultLink"],
+        "extra-links": [
+            f"{_PACKAGE}.links.jimeng.JimengResultLink",
+            f"{_PACKAGE}.links.jimeng.JimengReportLink",
+        ],
         "config": CONFIGURATION,
         # Airflow 3.1 passes over this; there they are `python -m airflow_provider_jimeng` only.
         "cli": [f"{_PACKAGE}.cli.definition.get_jimeng_cli_commands"],

@@ -63,6 +63,9 @@ def _text(value: object, field: str, what: str) -> str:
 
 
 def _unfit(text: str, categories: Collection[str]) -> bool:
+    if text.isascii() and text.isprintable() and " " not in text:
+        # None of the categories is among these; a manifest has millions of such characters.
+        return False
     return any(unicodedata.category(char) in categories for char in text)
 
 

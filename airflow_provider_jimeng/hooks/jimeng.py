@@ -33,7 +33,7 @@ from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollSett
 from airflow_provider_jimeng.policy.submit import SubmitKind, judge_submit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.store import Ledger
@@ -92,9 +92,23 @@ class JimengHook(VolcengineHook):
         noted = with_validators(wanted, self.guard, self.settings.connect_timeout)
         return noted, superseded_by(noted, self.ledger)
 
-    def ensure(self, wanted: Wanted, *, supersede: TaskRecord | None = None) -> Ensured:
+    def ensure(
+        self,
+        wanted: Wanted,
+        *,
+        supersede: TaskRecord | None = None,
+        budget: int | None = None,
+        watched: Callable[[], Collection[str]] = tuple,
+    ) -> Ensured:
         """Make one pass towards a task for the content; never sleeps for a slot."""
-        submitter = Submitter(self.ledger, self.client, self._capped(self.settings), refresh=self._refreshed)
+        submitter = Submitter(
+            self.ledger,
+            self.client,
+            self._capped(self.settings),
+            refresh=self._refreshed,
+            budget=budget,
+            watched=watched,
+        )
         return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
 
     def _capped(self, settings: AccountSettings) -> AccountSettings:

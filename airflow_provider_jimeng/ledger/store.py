@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger import landings, late_ids, limits, moves, rows, views
 from airflow_provider_jimeng.ledger.claim import claim
 from airflow_provider_jimeng.ledger.engine import Database, database_for, read_clock
+from airflow_provider_jimeng.ledger.lookup import BatchQuestions
 from airflow_provider_jimeng.ledger.records import (
     Claim,
     ClaimRequest,
@@ -27,10 +29,15 @@ from airflow_provider_jimeng.ledger.records import (
     TaskRecord,
 )
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
 __all__ = ["Ledger"]
 
+T = TypeVar("T")
 
-class Ledger:
+
+class Ledger(BatchQuestions):
     """
     A ledger at a database; thread-safe, usable after a fork, cheap to make (engines are shared per process).
 
@@ -58,6 +65,9 @@ class Ledger:
     @property
     def _database(self) -> Database:
         return database_for(self._url)
+
+    def _read(self, question: Callable[[Connection], T]) -> T:
+        return self._database.read(question)
 
     @property
     def place(self) -> str:

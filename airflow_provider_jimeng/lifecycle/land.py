@@ -158,6 +158,42 @@ class Lander:
                 )
             return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
 
+    def copy(self, record: TaskRecord, source: LandingRecord, target: Target) -> Landed:
+        """
+        Bring a landed result to a further place, on the store itself where it can do that.
+
+        :param source: a landing of the same attempt on the same filesystem, known to be intact.
+        :raises JimengOutputExistsError: a foreign file stands there; the result stays where it is.
+        :raises JimengLandingError: not copied yet; the task is not lost.
+        """
+        if (there := self.find(record.content_key, target)) is not None:
+            return there
+        held = Downloaded(Path(), source.size, source.sha256, source.content_type or "video/mp4")
+        if self._make_room(record, target, held) is not target:
+            raise JimengOutputExistsError(
+                f"A file that this provider did not write stands at {target.uri}, so the result stays at "
+                f"{source.uri}. Remove the file or set overwrite=True and run again: the result is copied, "
+                "not paid for again",
+                task_id=record.task_id,
+                content_key=record.content_key,
+            )
+        self.resolve(source.uri).copy_to(target)
+        stat = target.stat()
+        if stat is None or stat.size != source.size:
+            raise JimengLandingError(
+                f"{target.uri} is not what was copied there from {source.uri}; a retry copies it again",
+                content_key=record.content_key,
+            )
+        self.ledger.record_landing(
+            record,
+            uri=target.uri,
+            size=stat.size,
+            etag=stat.etag,
+            sha256=source.sha256,
+            content_type=source.content_type,
+        )
+        return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+
     def _obtain(self, record: TaskRecord, target: Target, local: Path, fetch: Fetch) -> Downloaded:
         elsewhere = self.find_elsewhere(record, target)
         if elsewhere is not None:

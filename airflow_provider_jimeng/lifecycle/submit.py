@@ -43,7 +43,7 @@ from airflow_provider_jimeng.policy.backoff import backoff_delay
 from airflow_provider_jimeng.policy.submit import Reaction, SubmitKind, SubmitOutcome, judge_submit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from airflow_provider_jimeng.api.models import Observation
     from airflow_provider_jimeng.client.settings import AccountSettings
@@ -91,6 +91,7 @@ class Submitter:
     Brings one content to *a task exists for it*, through the ledger.
 
     :param refresh: returns fresh settings where the credentials are temporary, ``None`` where they are not.
+    :param watched: ids of the tasks that the caller polls itself, which a full house need not ask about.
     """
 
     ledger: Ledger
@@ -101,6 +102,7 @@ class Submitter:
     clock: Callable[[], float] = through_suspension
     jitter: Callable[[], float] = random.random
     budget: int | None = None
+    watched: Callable[[], Collection[str]] = tuple
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def ensure(self, wanted: Wanted, *, waiter: str, supersede: TaskRecord | None = None) -> Ensured:
@@ -150,7 +152,7 @@ class Submitter:
                 self.ledger.drop_ticket(wanted.scope, waiter)
                 raise JimengSpendLimitError(
                     f"Not submitted, nothing was paid: {claim.message}", content_key=wanted.key
-                )
+                ).because(claim.reason)
             if not settled and self._settle(claim):
                 settled = True
                 continue
@@ -174,22 +176,17 @@ class Submitter:
 
     def _release_unknown(self, record: TaskRecord) -> None:
         if record.never_sent:
-            log.info("The owner of content %s fell silent before it sent anything.", record.content_key)
-            reason = "its owner fell silent before anything was sent"
-            self.ledger.release(record.id, reason=reason, by=record.attempt_scope)
-            return
-        log.warning(
-            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
-            "and submits again. If the vendor did accept it, this content is paid twice.",
-            record.content_key,
-            RESUBMIT,
-        )
-        self.ledger.release(
-            record.id,
-            reason="on_unknown_submit=resubmit",
-            by=record.attempt_scope,
-            min_age_seconds=record.resubmit_age_seconds,
-        )
+            log.info("An earlier owner of content %s died before it sent anything.", record.content_key)
+            reason, least = "its owner died before it sent anything", None
+        else:
+            log.warning(
+                "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases "
+                "it and submits again. If the vendor did accept it, this content is paid twice.",
+                record.content_key,
+                RESUBMIT,
+            )
+            reason, least = "on_unknown_submit=resubmit", record.resubmit_age_seconds
+        self.ledger.release(record.id, reason=reason, by=record.attempt_scope, min_age_seconds=least)
 
     def _claim_request(
         self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: TaskRecord | None
@@ -216,8 +213,11 @@ class Submitter:
         )
 
     def _settle(self, claim: MustWait) -> bool:
-        head = claim.reason == "slots" and claim.ahead < max(1, claim.limit)
-        return head and settle_holders(self.ledger, self.client, claim.holders) > 0
+        if claim.reason != "slots" or claim.ahead >= max(1, claim.limit):
+            return False
+        mine = self.watched()
+        others = [each for each in claim.holders if each.task_id not in mine]
+        return settle_holders(self.ledger, self.client, others) > 0
 
     def _send(self, record: TaskRecord, wanted: Wanted, started: float) -> Ensured | None:
         body = encode_body(wanted.body)

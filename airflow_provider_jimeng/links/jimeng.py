@@ -49,3 +49,14 @@ class JimengResultLink(BaseOperatorLink):
         """Return what the operator's last leg left."""
         target: Any = getattr(operator, "link_target", None)
         return target if isinstance(target, str) else ""
+
+
+class JimengReportLink(BaseOperatorLink):
+    """The report of a bulk run, which is there while it runs."""
+
+    name = "Jimeng report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return where the operator's last leg wrote it."""
+        target: Any = getattr(operator, "report_target", None)
+        return target if isinstance(target, str) else ""

@@ -48,7 +48,7 @@ class JimengOperator(BaseOperator):
     :param volcengine_conn_id: the connection.
     """
 
-    operator_extra_links = (JimengResultLink(),)
+    operator_extra_links: Sequence[Any] = (JimengResultLink(),)
     ui_color = "#e8f0ff"
 
     def __init__(

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+from airflow_provider_jimeng.operators.batch import JimengBatchOperator
 from airflow_provider_jimeng.operators.land import JimengLandResultOperator
 from airflow_provider_jimeng.operators.motion_imitation import JimengMotionImitationOperator
 from airflow_provider_jimeng.operators.submit import JimengSubmitTaskOperator
 
-__all__ = ["JimengLandResultOperator", "JimengMotionImitationOperator", "JimengSubmitTaskOperator"]
+__all__ = [
+    "JimengBatchOperator",
+    "JimengLandResultOperator",
+    "JimengMotionImitationOperator",
+    "JimengSubmitTaskOperator",
+]

@@ -55,6 +55,27 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
             "timeout": ANY,
         },
     ),
+    "JimengBatchOperator": (
+        "operators.jimeng",
+        {
+            "manifest": ANY,
+            "output": ANY,
+            "max_in_flight": None,
+            "tolerance": 0,
+            "on_invalid": "fail",
+            "budget": None,
+            "max_attempts": 3,
+            "on_unknown_submit": "fail",
+            "on_missing_output": "fail",
+            "on_input_changed": "fail",
+            "overwrite": False,
+            "force_new": None,
+            "deferrable": False,
+            "dry_run": False,
+            "poke_interval": ANY,
+            "timeout": ANY,
+        },
+    ),
     "JimengTaskSensor": (
         "sensors.jimeng",
         {
@@ -67,6 +88,7 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "JimengTaskTrigger": ("triggers.jimeng", {}),
     "JimengResultLink": ("links.jimeng", {}),
+    "JimengReportLink": ("links.jimeng", {}),
 }
 METHODS: dict[str, tuple[str, dict[str, list[str]]]] = {
     "VolcengineHook": (

@@ -1,0 +1,194 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""A whole bulk run, from a checked manifest to a report that adds up, and what its outcome means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, Outcome
+from airflow_provider_jimeng.bulk.manifest import Manifest, raise_for
+from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts, Timeline
+from airflow_provider_jimeng.bulk.runner import Parked, Run
+from airflow_provider_jimeng.exceptions import (
+    JimengInputError,
+    JimengLandingError,
+    JimengLedgerError,
+    JimengRunIncompleteError,
+    JimengToleranceExceededError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.tools import Terms, Tools
+
+_REPORT_EVERY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """
+    The end of a run.
+
+    :param summary: as written beside the results.
+    :param stopped: why submits stopped early, ``None`` where they did not.
+    :param unlanded: lines whose paid result could not be stored yet.
+    """
+
+    summary: Mapping[str, Any]
+    stopped: str | None
+    unlanded: int
+
+
+def check_manifest(manifest: Manifest, *, skip_invalid: bool) -> None:
+    """
+    Tell all that is wrong with a manifest's form at once, before anything is paid.
+
+    :raises JimengInputError: naming each line and field.
+    """
+    raise_for(manifest.check(), skip_invalid=skip_invalid)
+
+
+def run_to_end(
+    manifest: Manifest,
+    tools: Tools,
+    terms: Terms,
+    *,
+    leg: bool = False,
+    after_line: int = 0,
+    total: int | None = None,
+) -> Finished | Parked:
+    """
+    Run a manifest, or a leg of it.
+
+    :param leg: return what to wait for as soon as there is nothing else to do.
+    :param after_line: lines up to this one were done with in an earlier leg; they are looked at again only
+        when all are, for the report.
+    :param total: lines of the manifest, where an earlier leg has counted them.
+    """
+    if after_line:
+        run = Run(
+            tools, terms, manifest.lines(after_line), manifest.total if total is None else total, after_line
+        )
+        parked = run.run(leg=leg)
+        if parked is not None:
+            return parked
+    return _whole(manifest, tools, terms, leg=leg)
+
+
+def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Finished | Parked:
+    began = time.time()
+    writer = ReportWriter(tools.folder.target, manifest.total)
+    try:
+        run = Run(replace(tools, report=writer.add), terms, manifest.lines(), manifest.total)
+        slots = _slots(tools, terms)
+        with _Reporting(lambda: writer.partial(_facts(tools, terms, began, slots(), None))):
+            parked = run.run(leg=leg)
+        if parked is not None:
+            return parked
+        summary = writer.finish(_facts(tools, terms, began, slots(), time.time()))
+        return Finished(summary, run.stopped, run.unlanded)
+    finally:
+        writer.close()
+
+
+def _slots(tools: Tools, terms: Terms) -> Callable[[], int | None]:
+    limits = tools.settings.max_concurrency
+    known = sum(limits.values()) if isinstance(limits, Mapping) else limits
+    most = terms.max_in_flight
+    return lambda: known if most is None else most if known is None else min(most, known)
+
+
+def _facts(
+    tools: Tools, terms: Terms, began: float, slots: int | None, finished_at: float | None
+) -> RunFacts:
+    """Add up the run from the ledger, where every try and every leg of it left its traces."""
+    totals = tools.ledger.run_totals(terms.provenance.attempt_scope, terms.since)
+    now = time.time()
+    timeline = Timeline.of_intervals((each.submitted_at, each.finished_at or now) for each in totals.spans)
+    if slots is None:
+        slots = max((each.in_use for each in timeline), default=None)
+    return RunFacts(
+        started_at=min(began, totals.started_at or began),
+        finished_at=finished_at,
+        submits=totals.submits,
+        possibly_billed=totals.possibly_billed,
+        slots=slots,
+        timeline=timeline,
+        first_submit=totals.spans[0].submitted_at if totals.spans else None,
+        last_submit=totals.spans[-1].submitted_at if totals.spans else None,
+    )
+
+
+class _Reporting:
+    """Writes the report of a running run now and then, in a thread of its own."""
+
+    def __init__(self, write: Callable[[], object]) -> None:
+        self._write, self._stop = write, threading.Event()
+        self._thread = threading.Thread(target=self._go, name="jimeng-bulk-report", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _go(self) -> None:
+        pause = _REPORT_EVERY
+        while not self._stop.wait(pause):
+            began = time.monotonic()
+            try:
+                self._write()
+            except JimengLedgerError:
+                # The run itself notices, and decides how long to bear it.
+                continue
+            pause = max(_REPORT_EVERY, 20.0 * (time.monotonic() - began))
+
+
+def check_tolerance(value: Any) -> int | float:
+    """
+    Return a tolerance: a number of items, or a share of them as a float.
+
+    :raises JimengInputError: it is neither.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != value:
+        raise JimengInputError(f"tolerance must be a number from 0, not {value!r}. Nothing was paid")
+    if isinstance(value, float) and value > 1.0:
+        raise JimengInputError(
+            f"tolerance as a float is a share of the items, from 0.0 to 1.0, not {value!r}; a number of "
+            "items is an integer. Nothing was paid"
+        )
+    return value
+
+
+def judge(finished: Finished, tolerance: int | float) -> None:
+    """
+    Raise what the outcome of a run means.
+
+    :raises JimengToleranceExceededError: more items came to nothing than may.
+    :raises JimengLandingError: paid results could not be stored yet; a retry stores them.
+    :raises JimengRunIncompleteError: submits stopped early.
+    """
+    summary = finished.summary
+    bad = sum(summary[str(each)] for each in BAD_OUTCOMES)
+    allowed = int(tolerance * summary["total"]) if isinstance(tolerance, float) else tolerance
+    where = f"See {summary['gallery_uri']} and {summary['report_uri']}"
+    skipped = summary[str(Outcome.SKIPPED)]
+    counts = ", ".join(f"{summary[str(each)]} {each}" for each in Outcome if summary[str(each)])
+    if bad > allowed:
+        raise JimengToleranceExceededError(
+            f"{bad} of {summary['total']} items came to nothing, {allowed} may ({counts}). {where}"
+        )
+    if skipped > finished.unlanded:
+        raise JimengRunIncompleteError(
+            f"{skipped} of {summary['total']} items were left out ({counts}): {finished.stopped}. Nothing "
+            f"was paid for those; run the same manifest again to go on. {where}"
+        )
+    if finished.unlanded:
+        raise JimengLandingError(
+            f"{finished.unlanded} paid results could not be stored ({counts}). They are known, and a retry "
+            f"within 12 hours of their submits stores them without paying again. {where}"
+        )

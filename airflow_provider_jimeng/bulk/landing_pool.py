@@ -1,0 +1,218 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+Landing beside the waiting: a few threads, so that a big file or a slow store never delays a refill.
+
+The bytes land once, under a name that no other content can take; the wanted names are copies of that. So a
+reordered manifest, two swapped lines and tomorrow's manifest in the same folder overwrite no only copy.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
+from airflow_provider_jimeng.bulk.items import Fate, Outcome
+from airflow_provider_jimeng.bulk.submits import first_due
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengLandingError,
+    JimengLedgerError,
+    JimengMissingOutputError,
+    JimengOutputExistsError,
+)
+from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT
+from airflow_provider_jimeng.policy.backoff import backoff_delay
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.content import Folder
+    from airflow_provider_jimeng.bulk.items import Item
+    from airflow_provider_jimeng.bulk.tools import Terms, Tools
+    from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
+    from airflow_provider_jimeng.lifecycle.land import Landed, Lander
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class LandingResult:
+    """
+    What became of one landing.
+
+    :param record: the content's row as the landing left it.
+    :param landed: where each line's result is.
+    :param failed: lines whose place is taken for good.
+    :param trouble: why the rest is not there yet.
+    """
+
+    record: TaskRecord | None
+    landed: list[tuple[Item, Landed]] = field(default_factory=list)
+    failed: list[tuple[Item, JimengError]] = field(default_factory=list)
+    trouble: JimengError | None = None
+
+
+def land(tools: Tools, content: Content, items: tuple[Item, ...], url: str | None) -> LandingResult:
+    """
+    Land a content's result for some lines; whatever happens, the task stays paid, known and fetchable.
+
+    :param url: the result's URL, if it was obtained a moment ago.
+    """
+    result = LandingResult(content.record)
+    try:
+        record = _current(tools, content)
+        result.record = record
+        source: LandingRecord | None = None
+        for item in items:
+            target = tools.folder.output(item.id)
+            there = tools.lander.find(record.content_key, target)
+            if there is None:
+                source = source or _safe(tools.lander, tools.folder, record, tools, url)
+                try:
+                    there = tools.lander.copy(record, source, target)
+                except JimengOutputExistsError as error:
+                    result.failed.append((item, error))
+                    continue
+            result.landed.append((item, there))
+        result.record = tools.ledger.get(record.id) or record
+    except (JimengLandingError, JimengLedgerError) as error:
+        result.trouble = error
+        if isinstance(error, JimengLandingError) and not error.retry_helps:
+            result.record = tools.ledger.latest(content.key)
+    return result
+
+
+def _current(tools: Tools, content: Content) -> TaskRecord:
+    """Return the row as it is now: a landing that was interrupted has moved it."""
+    seen = content.record
+    found = None if seen is None else tools.ledger.get(seen.id)
+    if found is None:
+        raise JimengLedgerError("The ledger's row of a paid result is gone", content_key=content.key)
+    return found
+
+
+def _safe(lander: Lander, folder: Folder, record: TaskRecord, tools: Tools, url: str | None) -> LandingRecord:
+    """Return the landing under the content's own name, putting it there first where it is not."""
+    place = folder.safe(record)
+    # Nobody else's file can bear this name: what stands there unrecorded is a leftover of our own.
+    replace(lander, overwrite=True).land(record, place, tools.fetch(record, url))
+    for landing in tools.ledger.landings(record.content_key):
+        if landing.uri == place.uri:
+            return landing
+    raise JimengLedgerError(
+        "The ledger forgot a landing that it was just told", content_key=record.content_key
+    )
+
+
+class Landings:
+    """
+    Lands results, a few at a time, and says what came of each. Used by the run's own thread.
+
+    :param post: takes what is to be done in the run's thread.
+    :param tell: gets the fate of a line, and the content's key where this run paid for it.
+    :param done: takes a content that has nothing left to land.
+    :param again: takes a content that is to be paid for again, as the user chose.
+    :param settle: takes a content whose result is nowhere, and why.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        terms: Terms,
+        *,
+        post: Callable[[Callable[[], None]], None],
+        tell: Callable[[Fate, Item, str | None], None],
+        done: Callable[[Content], None],
+        again: Callable[[Content], None],
+        settle: Callable[[Content, Outcome, JimengError | str], None],
+    ) -> None:
+        self._tools, self._terms = tools, terms
+        self._post, self._tell, self._done, self._again, self._settle = post, tell, done, again, settle
+        #: Lines whose paid result could not be stored yet.
+        self.unlanded = 0
+        self._waiting: deque[Content] = deque()
+        self._under_way = 0
+        self._pool = ThreadPoolExecutor(terms.landers, thread_name_prefix="jimeng-bulk-land")
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a result waits for its store to recover."""
+        return bool(self._waiting)
+
+    def add(self, content: Content) -> None:
+        """Queue a content whose result is to be landed."""
+        self._waiting.append(content)
+
+    def idle(self, now: float) -> bool:
+        """Return whether nothing is under way, and nothing could be begun."""
+        return not self._under_way and all(each.not_before > now for each in self._waiting)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def start(self) -> None:
+        """Begin as many landings as may run at once."""
+        now = time.monotonic()
+        while (
+            self._under_way < self._terms.landers and (content := first_due(self._waiting, now)) is not None
+        ):
+            self._under_way += 1
+            url = content.url if now < content.url_until and not content.troubles else None
+            self._pool.submit(self._land, content, tuple(content.items), url)
+
+    def _land(self, content: Content, items: tuple[Item, ...], url: str | None) -> None:
+        outcome: LandingResult | BaseException
+        try:
+            outcome = land(self._tools, content, items, url)
+        except BaseException as error:
+            outcome = error
+        self._post(lambda: self._on_landed(content, outcome))
+
+    def _on_landed(self, content: Content, outcome: LandingResult | BaseException) -> None:
+        self._under_way -= 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        content.record = record = outcome.record
+        for item, landed in outcome.landed:
+            own = record is not None and self._terms.mine.made(record)
+            kind = Outcome.LANDED if own else Outcome.REUSED
+            fate = fate_of(item, kind, key=content.key, record=record, landed=landed)
+            self._tell(fate, item, content.key if own else None)
+            content.items.remove(item)
+        for item, error in outcome.failed:
+            fate = fate_of(item, Outcome.FAILED, key=content.key, record=record, error=error)
+            self._tell(fate, item, None)
+            content.items.remove(item)
+        if not content.items:
+            self._done(content)
+        elif outcome.trouble is not None:
+            self._on_landing_trouble(content, outcome.trouble)
+        else:
+            content.calm()
+            self._waiting.append(content)
+
+    def _on_landing_trouble(self, content: Content, error: JimengError) -> None:
+        now = time.monotonic()
+        if isinstance(error, JimengMissingOutputError):
+            if content.wanted.policies.on_missing_output == RESUBMIT:
+                content.supersede = content.record
+                content.calm()
+                self._again(content)
+            else:
+                self._settle(content, outcome_of(error), error)
+        elif isinstance(error, JimengLandingError) and not error.retry_helps:
+            self._settle(content, outcome_of(error), error)
+        elif content.troubles and now - content.trouble_since > self._terms.landing_patience:
+            self.unlanded += len(content.items)
+            self._settle(content, Outcome.SKIPPED, f"paid for, but not stored yet: {error.message}")
+        else:
+            if not content.troubles:
+                log.warning("A landing is tried again: %s", error)
+            content.trouble(now, backoff_delay(content.troubles, base=1.0, cap=60.0, jitter=random.random()))
+            self._waiting.append(content)

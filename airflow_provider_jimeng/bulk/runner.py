@@ -1,0 +1,345 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+A bulk run: a small sliding window over a manifest.
+
+One thread owns all of the run's state and does nothing that may take long. Reading ahead, submits, questions
+and landings run in threads of their own and tell it what came of them; a verdict is written to the ledger
+before anything else, and its slot is refilled in the same turn of the loop.
+
+All progress is in the ledger: what this object remembers may be lost at any moment, at the cost of time.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
+from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
+from airflow_provider_jimeng.bulk.landing_pool import Landings
+from airflow_provider_jimeng.bulk.pace import Pace
+from airflow_provider_jimeng.bulk.poller import Poller, Seen
+from airflow_provider_jimeng.bulk.progress import Progress
+from airflow_provider_jimeng.bulk.scout import Scout, Settled
+from airflow_provider_jimeng.bulk.submits import Patience, Submits
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengLedgerError,
+)
+from airflow_provider_jimeng.ledger.records import LostRace, TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
+from airflow_provider_jimeng.policy.poll import PollKind
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.items import BadLine
+    from airflow_provider_jimeng.bulk.tools import Terms, Tools
+    from airflow_provider_jimeng.ledger.records import Scope
+
+log = logging.getLogger(__name__)
+
+#: Contents in memory at once, as a multiple of what is read ahead; most of them wait for a store in trouble.
+_IN_MEMORY = 5
+_TICK_SECONDS = 0.25
+#: The vendor's URLs live an hour.
+_URL_SECONDS = 2700.0
+_PAID = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """
+    What a leg leaves to wait for.
+
+    :param open: tasks at the vendor.
+    :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
+    :param wait: seconds until asking again makes sense where nobody wakes the run.
+    :param shared: others hold slots of the same account, which may come free without any task of this run's
+        ending.
+    :param after_line: lines up to this one are done with.
+    """
+
+    open: tuple[TaskRecord, ...]
+    scope: Scope | None
+    content_key: str | None
+    ticket: int | None
+    wait: float | None
+    shared: bool
+    after_line: int
+
+
+class Run:
+    """
+    Brings every line of a manifest to a fate, or a leg of that.
+
+    :param lines: of the manifest, in order; good and bad ones.
+    :param total: how many there are.
+    :param done: how many were done with before these.
+    """
+
+    def __init__(
+        self, tools: Tools, terms: Terms, lines: Iterator[Item | BadLine], total: int, done: int = 0
+    ) -> None:
+        self._tools, self._terms = tools, terms
+        self.progress = Progress(total, tools.gauge)
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._contents: dict[str, Content] = {}
+        self._paces: dict[str, Pace] = {}
+        self._watching: dict[str, Content] = {}
+        # Contents this run paid for whose first line has its fate: a part of the key, for memory's sake.
+        self._told: set[int] = set()
+        self._last_line = self.progress.before = done
+        self._patience = Patience(terms.ledger_patience)
+        self._submits = Submits(
+            tools,
+            terms,
+            self.progress,
+            self._patience,
+            post=self._events.put,
+            watching=self._watching.keys,
+            go_on=self._go_on,
+            settle=self._settle,
+        )
+        self._landings = Landings(
+            tools,
+            terms,
+            post=self._events.put,
+            tell=self._settle_line,
+            done=self._forget,
+            again=lambda content: self._submits.add(content, first=True),
+            settle=self._settle,
+        )
+        self._poller = Poller(tools.query_client, lambda seen: self._events.put(lambda: self._on_seen(seen)))
+        self._scout = Scout(
+            tools,
+            terms,
+            lines,
+            stopped=lambda: self._submits.stopped,
+            wake=lambda: self._events.put(_nothing),
+        )
+
+    # -- the loop ----------------------------------------------------------------------------------------
+
+    def run(self, *, leg: bool = False) -> Parked | None:
+        """
+        Work until every line has its fate.
+
+        :param leg: return what to wait for as soon as there is nothing to do but to wait.
+        :raises JimengLedgerError: the ledger was silent for longer than the run's patience.
+        :raises JimengInputError: the manifest can't be read any further.
+        """
+        try:
+            while True:
+                self._check_deadline()
+                self._take()
+                self._submits.skip_if_stopped()
+                self._submits.refill()
+                self._submits.look()
+                self._landings.start()
+                self._tell()
+                if self._scout.over and not self._contents:
+                    self._tell(final=True)
+                    return None
+                if leg and self._is_idle():
+                    return self._park()
+                self._await_event()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._scout.close()
+        self._poller.close()
+        self._submits.close()
+        self._landings.close()
+
+    def _await_event(self) -> None:
+        try:
+            event = self._events.get(timeout=_TICK_SECONDS)
+        except queue.Empty:
+            return
+        event()
+
+    def _tell(self, *, final: bool = False) -> None:
+        self.progress.tell(open_tasks=self._open, limit=self._submits.limit, final=final)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why submits stopped early, ``None`` where they did not."""
+        return self._submits.stopped
+
+    @property
+    def unlanded(self) -> int:
+        """Lines whose paid result could not be stored yet."""
+        return self._landings.unlanded
+
+    @property
+    def _open(self) -> int:
+        return len(self._watching) + self._submits.trying
+
+    def _check_deadline(self) -> None:
+        if self._terms.deadline is not None and time.time() >= self._terms.deadline:
+            self._submits.stop("the run's timeout passed")
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        ahead = self._terms.ahead
+        while (
+            self._submits.pending_count < ahead
+            and len(self._contents) < _IN_MEMORY * ahead
+            and (found := self._scout.take()) is not None
+        ):
+            if isinstance(found, Settled):
+                self._last_line = found.line.line
+                self._settle_line(found.fate, found.line, found.own)
+                continue
+            self._last_line = found.content.items[0].line
+            self._add(found.content, needs_submit=found.needs_submit)
+
+    def _add(self, content: Content, *, needs_submit: bool) -> None:
+        if (error := self._submits.refused.get(content.key)) is not None:
+            self._settle(content, outcome_of(error), error)
+        elif (known := self._contents.get(content.key)) is not None:
+            known.items.extend(content.items)
+        elif needs_submit:
+            self._contents[content.key] = content
+            self._submits.add(content)
+        else:
+            self._contents[content.key] = content
+            self._go_on(content)
+
+    def _pace(self, content: Content) -> Pace:
+        scope = content.wanted.scope
+        if scope.req_key not in self._paces:
+            expected = self._tools.ledger.typical_seconds(scope)
+            qps = self._tools.settings.query_qps
+            self._paces[scope.req_key] = Pace(expected, qps, self._terms.poll_interval)
+        return self._paces[scope.req_key]
+
+    # -- verdicts ----------------------------------------------------------------------------------------
+
+    def _go_on(self, content: Content) -> None:
+        """Do what comes next for a content that has a row."""
+        record = content.record
+        if record is None:
+            self._submits.add(content)
+        elif record.state is TaskState.SUBMITTED and record.task_id is not None:
+            self._watch(content, record, record.task_id)
+        elif record.state in _PAID and content.supersede is None:
+            self._landings.add(content)
+        else:
+            # A verdict that allows a new attempt, or one to tell of: the next look at the ledger decides.
+            self._submits.add(content, first=True)
+
+    def _watch(self, content: Content, record: TaskRecord, task_id: str) -> None:
+        if task_id not in self._watching:
+            try:
+                age = max(0.0, self._tools.ledger.now() - (record.submitted_at or record.created_at))
+                pace = self._pace(content)
+            except JimengLedgerError:
+                age, pace = 0.0, Pace()
+            self._watching[task_id] = content
+            self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
+
+    def _on_seen(self, seen: Seen) -> None:
+        content = self._watching[seen.task_id]
+        record = content.record
+        if record is None:
+            raise JimengLedgerError("a task without a row was watched", task_id=seen.task_id)
+        try:
+            content.record = record_verdict(self._tools.ledger, record, seen.decision, state=seen.state)
+        except LostRace:
+            # Somebody else wrote its end: a claim that settles holders, or another run of the same content.
+            content.record = self._tools.ledger.get(record.id)
+        except JimengLedgerError as error:
+            self._patience.bear(error)
+            log.warning("The end of task %s is not in the ledger yet: %s", seen.task_id, error)
+            time.sleep(_TICK_SECONDS)
+            self._events.put(lambda: self._on_seen(seen))
+            return
+        self._patience.calm()
+        del self._watching[seen.task_id]
+        self._submits.freed(content)
+        if seen.decision.kind is PollKind.SUCCEEDED:
+            content.url, content.url_until = seen.decision.video_url, time.monotonic() + _URL_SECONDS
+            if seen.took is not None:
+                self._pace(content).learn(seen.took)
+        elif seen.decision.message:
+            log.warning("Task %s: %s", seen.task_id, seen.decision.message)
+        self._go_on(content)
+
+    # -- fates -------------------------------------------------------------------------------------------
+
+    def _settle(self, content: Content, outcome: Outcome, error: JimengError | str) -> None:
+        """Give all lines of a content their fate."""
+        record = content.record
+        try:
+            record = self._tools.ledger.latest(content.key)
+        except JimengLedgerError as trouble:
+            log.warning("The report lacks what the ledger knows of content %s: %s", content.key, trouble)
+        self._contents.pop(content.key, None)
+        for item in content.items:
+            fate = fate_of(item, outcome, key=content.key, record=record, error=error)
+            self._settle_line(fate, item, None)
+
+    def _forget(self, content: Content) -> None:
+        del self._contents[content.key]
+
+    def _settle_line(self, fate: Fate, line: Item | BadLine, own: str | None) -> None:
+        if own is not None and fate.outcome is Outcome.LANDED:
+            short = int(own.rpartition("-")[2][-15:], 16)
+            if short in self._told:
+                fate = _as_reused(fate)
+            self._told.add(short)
+        self.progress.settled(fate.outcome)
+        self._tools.report(fate, line)
+
+    # -- legs --------------------------------------------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        now = time.monotonic()
+        if not (self._submits.idle(now) and self._landings.idle(now) and self._events.empty()):
+            return False
+        if self._landings.waiting and not self._watching:
+            return False
+        most = self._terms.max_in_flight
+        full = most is not None and self._open >= most
+        waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
+        return full or waiting or self._scout.over
+
+    def _park(self) -> Parked:
+        found = {each.record.id: each.record for each in self._watching.values() if each.record is not None}
+        shared = False
+        for window in self._submits.windows:
+            # Also those whose lines the reading has not come to again.
+            view = self._tools.ledger.slot_view(window.scope, window.configured)
+            for each in view.holders:
+                if each.state is TaskState.SUBMITTED and self._terms.mine.made(each):
+                    found[each.id] = each
+                shared = shared or each.id not in found
+        now = time.monotonic()
+        pending = self._submits.pending
+        waits = [max(0.0, each.not_before - now) for each in pending]
+        stuck = next((each for each in self._submits.windows if each.pending), None)
+        lines = [item.line for content in self._contents.values() for item in content.items]
+        return Parked(
+            open=tuple(found.values()),
+            scope=None if stuck is None else stuck.scope,
+            content_key=None if stuck is None else stuck.pending[0].key,
+            ticket=None if stuck is None else stuck.ticket,
+            wait=min(waits, default=None),
+            shared=shared and bool(pending),
+            after_line=min(lines, default=self._last_line + 1) - 1,
+        )
+
+
+def _nothing() -> None:
+    """Wake the loop."""
+
+
+def _as_reused(fate: Fate) -> Fate:
+    return replace(fate, outcome=Outcome.REUSED)

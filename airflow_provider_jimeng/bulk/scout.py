@@ -1,0 +1,220 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+The reading ahead: what stands for the manifest's lines, looked up many at a time and checked in parallel.
+
+It runs in threads of its own, so that neither a slow store nor a slow input ever holds up a slot.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.bulk.content import Content, fate_of, fate_of_bad_line, outcome_of
+from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
+from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengOutputExistsError
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.decide import Decision, Step, decide
+from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.lifecycle.wanted import REUSE, Wanted
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.tools import Terms, Tools
+    from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
+
+_AT_ONCE = 200
+_THREADS = 8
+_PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """
+    A line about which nothing is left to do.
+
+    :param own: key of the content that this run paid for, for the first line that wants it.
+    """
+
+    fate: Fate
+    line: Item | BadLine
+    own: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A line about which there is something to do. ``needs_submit`` is whether that may cost money."""
+
+    content: Content
+    needs_submit: bool
+
+
+Found = Settled | Work
+
+
+class Scout:
+    """
+    Reads lines ahead of the run.
+
+    :param lines: of the manifest, in order.
+    :param stopped: returns why nothing is submitted any more, ``None`` while something is.
+    :param wake: called when there is something new to take.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        terms: Terms,
+        lines: Iterator[Item | BadLine],
+        *,
+        stopped: Callable[[], str | None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._tools, self._terms, self._lines = tools, terms, lines
+        self._stopped, self._wake = stopped, wake
+        self._found: queue.Queue[Found | BaseException | None] = queue.Queue(maxsize=max(terms.ahead, 1))
+        self._closed = threading.Event()
+        self._over = False
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jimeng-bulk-scout")
+        self._thread = threading.Thread(target=self._read, name="jimeng-bulk-reader", daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        """Whether every line was taken."""
+        return self._over
+
+    def take(self) -> Found | None:
+        """Return what was found about the next line, ``None`` while there is nothing new."""
+        try:
+            found = self._found.get_nowait()
+        except queue.Empty:
+            return None
+        if found is None:
+            self._over = True
+            return None
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closed.set()
+        while self._thread.is_alive():
+            while not self._found.empty():
+                self._found.get_nowait()
+            self._thread.join(0.05)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _put(self, found: Found | BaseException | None) -> None:
+        while not self._closed.is_set():
+            try:
+                self._found.put(found, timeout=0.2)
+            except queue.Full:
+                continue
+            self._wake()
+            return
+
+    def _read(self) -> None:
+        try:
+            while not self._closed.is_set() and (some := list(itertools.islice(self._lines, _AT_ONCE))):
+                for found in self._look_up(some):
+                    self._put(found)
+            self._put(None)
+        except BaseException as error:
+            # Raised again in the run's own thread.
+            self._put(error)
+
+    def _look_up(self, lines: list[Item | BadLine]) -> Iterator[Found]:
+        wanted: dict[int, Wanted] = {}
+        known: dict[int, Settled] = {}
+        for number, line in enumerate(lines):
+            if isinstance(line, BadLine):
+                known[number] = Settled(fate_of_bad_line(line), line)
+                continue
+            try:
+                wanted[number] = self._tools.want(line)
+            except JimengInputError as error:
+                known[number] = Settled(fate_of(line, Outcome.INVALID, key=None, error=error), line)
+        keys = {each.key for each in wanted.values()}
+        records = self._tools.ledger.latest_many(keys)
+        paid = [key for key, record in records.items() if record.state in _PAID]
+        landings = self._tools.ledger.landings_many(paid)
+
+        def look(number: int) -> Found:
+            line = lines[number]
+            if number in known or isinstance(line, BadLine):
+                return known[number]
+            each = wanted[number]
+            return self._look(line, each, records.get(each.key), landings.get(each.key, []))
+
+        return iter(self._pool.map(look, range(len(lines))))
+
+    def _look(
+        self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
+    ) -> Found:
+        try:
+            return self._judge(item, wanted, record, landings)
+        except (JimengInputError, JimengOutputExistsError) as error:
+            outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
+            return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
+        except JimengError as error:
+            if error.retry_helps:
+                # The ledger or the store is in trouble: the run itself tries again, and judges then.
+                return Work(Content(wanted, [item], record=record), needs_submit=_needs_submit(record))
+            return Settled(fate_of(item, outcome_of(error), key=wanted.key, record=record, error=error), item)
+
+    def _judge(
+        self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
+    ) -> Found:
+        mine = self._terms.mine
+        own = record is not None and mine.made(record)
+        if record is not None and mine.refused_for_good(record):
+            fate = fate_of(item, Outcome.FAILED, key=wanted.key, record=record, error=record.message)
+            return Settled(fate, item)
+        if record is not None and record.state in _PAID:
+            supersede = None
+            if not own and wanted.policies.on_input_changed != REUSE:
+                wanted, supersede = self._tools.inspect(wanted)
+            there = None if supersede is not None else self._landed(item, landings)
+            if there is None:
+                content = Content(wanted, [item], supersede, record)
+                return Work(content, needs_submit=supersede is not None)
+            outcome = Outcome.LANDED if own else Outcome.REUSED
+            fate = fate_of(item, outcome, key=wanted.key, record=record, landed=there)
+            return Settled(fate, item, own=wanted.key if own else None)
+        decision = self._decide(wanted, record)
+        if decision.step is Step.FAIL and decision.error is not None:
+            outcome = outcome_of(decision.error)
+            fate = fate_of(item, outcome, key=wanted.key, record=record, error=decision.error)
+            return Settled(fate, item)
+        if (why := self._stopped()) is not None:
+            return Settled(fate_of(item, Outcome.SKIPPED, key=wanted.key, record=record, error=why), item)
+        target = self._tools.folder.output(item.id)
+        if target.stat() is not None:
+            self._tools.lander.check_free(wanted.key, target)
+        wanted, supersede = self._tools.inspect(wanted)
+        return Work(Content(wanted, [item], supersede, record), needs_submit=True)
+
+    def _decide(self, wanted: Wanted, record: TaskRecord | None) -> Decision:
+        ledger = self._tools.ledger
+        attempts = 0
+        if record is not None:
+            attempts = ledger.attempts_in(wanted.key, wanted.provenance.attempt_scope)
+        now = 0.0 if record is None else ledger.now()
+        return decide(record, policies=wanted.policies, attempts=attempts, now=now)
+
+    def _landed(self, item: Item, landings: list[LandingRecord]) -> Landed | None:
+        target = self._tools.folder.output(item.id)
+        for landing in landings:
+            if landing.uri == target.uri and self._tools.lander.intact(landing, target):
+                return Landed(landing.uri, landing.size, landing.sha256, landing.content_type, fresh=False)
+        return None
+
+
+def _needs_submit(record: TaskRecord | None) -> bool:
+    return record is None or record.state not in _PAID

@@ -1,0 +1,280 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""The submits of a run: each in a thread of its own, so that a slow answer delays no other slot's refill."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.bulk.content import Content, outcome_of
+from airflow_provider_jimeng.bulk.items import Outcome
+from airflow_provider_jimeng.bulk.window import Window
+from airflow_provider_jimeng.exceptions import (
+    JimengConfigurationError,
+    JimengError,
+    JimengLedgerError,
+    JimengNotSentError,
+    JimengSpendLimitError,
+    JimengThrottledError,
+)
+from airflow_provider_jimeng.ledger.records import LostRace
+from airflow_provider_jimeng.lifecycle.submit import InHand, Waiting
+from airflow_provider_jimeng.policy.backoff import backoff_delay
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.progress import Progress
+    from airflow_provider_jimeng.bulk.tools import Terms, Tools
+    from airflow_provider_jimeng.ledger.records import Scope
+
+log = logging.getLogger(__name__)
+
+_MOST_AT_ONCE = 32
+
+
+class Patience:
+    """
+    How long a silent ledger is borne: what runs at the vendor goes on meanwhile, and nothing is submitted.
+
+    :param seconds: for how long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def calm(self) -> None:
+        """The ledger has answered."""
+        self._since = None
+
+    def bear(self, error: JimengLedgerError) -> None:
+        """
+        Wait for it, but not for ever.
+
+        :raises JimengLedgerError: it was silent for too long.
+        """
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since > self._seconds:
+            raise error
+
+
+class Submits:
+    """
+    Submits contents as the ledger's slots allow, and says what came of each. Used by the run's own thread.
+
+    :param post: takes what is to be done in the run's thread.
+    :param watching: ids of the tasks that the run polls.
+    :param go_on: takes a content that has a task.
+    :param settle: takes a content that will have none, and why.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        terms: Terms,
+        progress: Progress,
+        patience: Patience,
+        *,
+        post: Callable[[Callable[[], None]], None],
+        watching: Callable[[], Collection[str]],
+        go_on: Callable[[Content], None],
+        settle: Callable[[Content, Outcome, JimengError | str], None],
+    ) -> None:
+        self._tools, self._terms, self._progress, self._patience = tools, terms, progress, patience
+        self._post, self._watching, self._go_on, self._settle = post, watching, go_on, settle
+        #: Why nothing is submitted any more.
+        self.stopped: str | None = None
+        #: Contents whose input the vendor refused; asking again is in vain.
+        self.refused: dict[str, JimengError] = {}
+        self._windows: dict[Scope, Window] = {}
+        self._hold_until = 0.0
+        self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="jimeng-bulk-submit")
+
+    @property
+    def windows(self) -> Collection[Window]:
+        """A window per req_key."""
+        return self._windows.values()
+
+    @property
+    def pending(self) -> list[Content]:
+        """What waits for its submit."""
+        return [content for window in self.windows for content in window.pending]
+
+    @property
+    def pending_count(self) -> int:
+        """How many contents wait for their submit."""
+        return sum(len(each.pending) for each in self.windows)
+
+    @property
+    def trying(self) -> int:
+        """How many submits are under way."""
+        return sum(each.trying for each in self.windows)
+
+    @property
+    def limit(self) -> int | None:
+        """The slots, as far as they are known."""
+        limits = [each.limit for each in self.windows]
+        return sum(each for each in limits if each is not None) if limits and all(limits) else None
+
+    def add(self, content: Content, *, first: bool = False) -> None:
+        """Queue a content; ``first`` where it has waited before."""
+        pending = self._window(content).pending
+        if first:
+            pending.appendleft(content)
+        else:
+            pending.append(content)
+
+    def freed(self, content: Content) -> None:
+        """A slot has come free: fill it."""
+        self._window(content).freed()
+        self.refill()
+
+    def idle(self, now: float) -> bool:
+        """Return whether nothing is under way, and nothing could be begun."""
+        return not self.trying and now >= self._hold_until
+
+    def close(self) -> None:
+        """Wait for what is under way: it brings home the ids of paid tasks, within its deadline."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def stop(self, why: str) -> None:
+        """Submit nothing any more; what runs is still harvested."""
+        if self.stopped is None:
+            log.warning("Nothing more is submitted: %s. What runs at the vendor is still harvested.", why)
+            self.stopped = why
+
+    def _window(self, content: Content) -> Window:
+        scope = content.wanted.scope
+        if scope not in self._windows:
+            self._windows[scope] = Window(scope, self._tools.settings.limit_for(scope.req_key))
+        return self._windows[scope]
+
+    def refill(self) -> None:
+        """Begin as many submits as may be granted."""
+        now = time.monotonic()
+        if self.stopped is not None or now < self._hold_until:
+            return
+        qps = self._tools.settings.submit_qps
+        at_once = min(_MOST_AT_ONCE, max(2, int(20 * qps)))
+        most = self._terms.max_in_flight
+        for window in self.windows:
+            while window.may_try() and window.trying < at_once:
+                if most is not None and len(self._watching()) + self.trying >= most:
+                    return
+                content = first_due(window.pending, now)
+                if content is None:
+                    break
+                self._pool.submit(self._submit, content, window, window.tried())
+
+    def _submit(self, content: Content, window: Window, frees: int) -> None:
+        outcome: InHand | Waiting | BaseException
+        try:
+            outcome = self._tools.ensure(
+                content.wanted,
+                supersede=content.supersede,
+                budget=self._terms.budget,
+                watched=lambda: tuple(self._watching()),
+            )
+        except BaseException as error:
+            outcome = error
+        self._post(lambda: self._on_submitted(content, window, frees, outcome))
+
+    def _on_submitted(
+        self, content: Content, window: Window, frees: int, outcome: InHand | Waiting | BaseException
+    ) -> None:
+        window.ended()
+        if isinstance(outcome, InHand):
+            self._patience.calm()
+            content.record, content.supersede = outcome.record, None
+            content.calm()
+            if outcome.reused:
+                window.freed()
+            else:
+                window.accepted()
+                self._progress.accepted += 1
+            self._go_on(content)
+        elif isinstance(outcome, Waiting):
+            self._patience.calm()
+            self._put_back(content, window, frees, outcome)
+        elif isinstance(outcome, JimengError):
+            window.freed()
+            self._on_refusal(content, window, outcome)
+        else:
+            raise outcome
+
+    def _put_back(self, content: Content, window: Window, frees: int, waiting: Waiting) -> None:
+        now = time.monotonic()
+        if waiting.reason in ("in_flight", "quarantine"):
+            # Somebody else's submit of the same content, or one of unknown outcome that has to age.
+            content.not_before = now + max(0.2, min(waiting.retry_after or 1.0, 2.0))
+            window.pending.append(content)
+            window.freed()
+            return
+        if waiting.reason == "cooldown":
+            self._progress.refused += 1
+        window.pending.appendleft(content)
+        window.must_wait(waiting, now, frees)
+
+    def _on_refusal(self, content: Content, window: Window, error: JimengError) -> None:
+        if isinstance(error, JimengSpendLimitError) and error.reason != "attempts":
+            self.stop(error.message)
+            window.pending.appendleft(content)
+        elif isinstance(error, JimengConfigurationError):
+            self.stop(f"the vendor refuses this account's submits ({error})")
+            window.pending.appendleft(content)
+        elif isinstance(error, (JimengNotSentError, JimengThrottledError, JimengLedgerError)):
+            if isinstance(error, JimengLedgerError) and not isinstance(error, LostRace):
+                self._patience.bear(error)
+            self._wait_out(content, error)
+            window.pending.appendleft(content)
+        else:
+            if error.code is not None:
+                self.refused[content.key] = error
+            self._settle(content, outcome_of(error), error)
+
+    def _wait_out(self, content: Content, error: JimengError) -> None:
+        """Leave a content, and all submits, alone for a while: nothing was sent, and nothing is lost."""
+        now = time.monotonic()
+        delay = backoff_delay(content.troubles, base=0.5, cap=60.0, jitter=random.random())
+        if not content.troubles:
+            log.warning("A submit has to wait: %s", error)
+        content.trouble(now, delay)
+        self._hold_until = max(self._hold_until, content.not_before)
+
+    def skip_if_stopped(self) -> None:
+        """Give up what waits for its submit, once nothing is submitted any more."""
+        if self.stopped is None:
+            return
+        for window in self.windows:
+            while window.pending:
+                self._settle(window.pending.popleft(), Outcome.SKIPPED, self.stopped)
+
+    def look(self) -> None:
+        """See whether it is this run's turn, where it waits for one."""
+        now = time.monotonic()
+        for window in self.windows:
+            if window.ticket is None or not window.pending or window.allowance > 0 or now < window.look_at:
+                continue
+            try:
+                view = self._tools.ledger.slot_view(window.scope, window.configured)
+            except JimengLedgerError as error:
+                self._patience.bear(error)
+                window.look_at = now + 1.0
+                continue
+            self._patience.calm()
+            window.looked(view, self._watching(), now)
+            self.refill()
+
+
+def first_due(waiting: deque[Content], now: float) -> Content | None:
+    """Take the first content out of a queue that may go on now."""
+    for at, content in enumerate(waiting):
+        if content.not_before <= now:
+            del waiting[at]
+            return content
+    return None

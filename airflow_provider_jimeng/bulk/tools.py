@@ -1,0 +1,98 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What a run works with, and on what terms; nothing of Airflow is needed for either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_jimeng.bulk.content import Folder, Mine
+from airflow_provider_jimeng.lifecycle.wanted import Policies
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item
+    from airflow_provider_jimeng.client.aio import AsyncClient
+    from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
+    from airflow_provider_jimeng.ledger.store import Ledger
+    from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
+    from airflow_provider_jimeng.lifecycle.submit import Ensured
+    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+
+
+class Ensure(Protocol):
+    """One pass towards a task for a content; see :class:`~.lifecycle.submit.Submitter`."""
+
+    def __call__(
+        self,
+        wanted: Wanted,
+        *,
+        supersede: TaskRecord | None,
+        budget: int | None,
+        watched: Callable[[], Collection[str]],
+    ) -> Ensured:
+        """Return the task in hand, or what to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """
+    What a run works with.
+
+    :param want: gives an item its identity; raises :class:`JimengInputError` where it has none.
+    :param inspect: looks at a content's inputs before it is submitted or reused, off the run's own thread:
+        may note validators, probe media, and name a row that is to be paid for again.
+    :param ensure: submits or adopts.
+    :param query_client: makes the client for questions; called again where the credentials were refused.
+    :param fetch: returns what downloads the result of a row; with a URL that is fresh, if there is one.
+    :param report: gets the fate of each line, once.
+    :param gauge: gets numbers to publish.
+    """
+
+    ledger: Ledger
+    settings: AccountSettings
+    want: Callable[[Item], Wanted]
+    inspect: Callable[[Wanted], tuple[Wanted, TaskRecord | None]]
+    ensure: Ensure
+    query_client: Callable[[], AsyncClient]
+    fetch: Callable[[TaskRecord, str | None], Fetch]
+    lander: Lander
+    folder: Folder
+    report: Callable[[Fate, Item | BadLine], Any]
+    gauge: Callable[[str, float], None] = lambda name, value: None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """
+    On what terms a run works.
+
+    :param since: epoch seconds of the DAG run's start: what this task instance did before it is not of this
+        run. ``None``: all it ever did is.
+    :param max_in_flight: most tasks of this run at the vendor at once; ``None``: the account's slots.
+    :param budget: most new submits of the whole run.
+    :param deadline: epoch seconds after which nothing is submitted any more; what runs is still harvested.
+    :param poll_interval: seconds between two questions about a task; ``None`` adapts.
+    :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble.
+    :param ledger_patience: seconds for which a silent ledger is waited for.
+    :param landers: results that are landed at once.
+    :param ahead: contents that are looked up and inspected ahead of the window.
+    """
+
+    provenance: Provenance
+    policies: Policies = field(default_factory=Policies)
+    since: float | None = None
+    max_in_flight: int | None = None
+    budget: int | None = None
+    deadline: float | None = None
+    poll_interval: float | None = None
+    landing_patience: float = 3600.0
+    ledger_patience: float = 300.0
+    landers: int = 4
+    ahead: int = 100
+
+    @property
+    def mine(self) -> Mine:
+        """What tells this run's rows from others."""
+        return Mine(self.provenance, self.since)

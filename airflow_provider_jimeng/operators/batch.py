@@ -1,0 +1,307 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""A whole manifest as one task."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.api.validation import check_choice, check_req_key
+from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
+from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
+from airflow_provider_jimeng.bulk.plan import plan
+from airflow_provider_jimeng.bulk.tag import check_tag
+from airflow_provider_jimeng.bulk.tools import Terms, Tools
+from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
+from airflow_provider_jimeng.hooks.bulk import harvest_told, tools_of
+from airflow_provider_jimeng.hooks.defaults import seconds_of
+from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
+from airflow_provider_jimeng.hooks.landing import announce
+from airflow_provider_jimeng.hooks.storage import resolve_target
+from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies
+from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
+from airflow_provider_jimeng.operators.base import JimengOperator, event_of
+from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
+from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.bulk.content import Folder
+    from airflow_provider_jimeng.bulk.runner import Parked
+    from airflow_provider_jimeng.media.target import Target
+
+SKIP = "skip"
+DEFAULT_RUN_SECONDS = 7 * 24 * 3600.0
+#: A deferral ends by itself at the latest when the vendor has forgotten every task it waits for.
+_BACKSTOP = dt.timedelta(hours=13)
+#: How often a deferred run looks whether a slot that others held has come free.
+_SHARED_LOOK_SECONDS = 60.0
+#: Contents that a deferring leg reads ahead: each leg does it anew.
+_AHEAD_OF_A_LEG = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """What an earlier leg found out about the manifest of a digest; without it a leg takes longer."""
+
+    after_line: int = 0
+    digest: str | None = None
+    total: int | None = None
+
+
+class JimengBatchOperator(JimengOperator):
+    """
+    A manifest of images and template videos in, a folder of landed videos and a report out.
+
+    A small window of tasks slides over the manifest, as wide as the account's slots; a slot is refilled the
+    moment its task ends. All progress is in the ledger: a retry, a kill, a clear, or the same manifest in
+    another DAG goes on where it was, and pays nothing for what was paid.
+
+    Returns the summary, as written to ``summary.json``; with ``dry_run`` what a run would do and cost.
+
+    :param manifest: a URI of a JSON Lines, CSV or Parquet file, or a list of dicts (templated).
+    :param output: the folder for results and report: an absolute path or any fsspec URL (templated).
+    :param max_in_flight: most tasks of this run at the vendor at once; default: the account's slots.
+    :param tolerance: how many items may come to nothing (an integer), or what share of them (a float).
+    :param on_invalid: ``fail`` before anything is paid, or ``skip`` lines in bad form.
+    :param budget: most new submits of this task instance, over all its tries.
+    :param max_attempts: submits of one content by this task instance; only verdicts that the vendor marks
+        retryable, none of which is billed, lead to a second one.
+    :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the
+        latter may pay twice.
+    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more.
+    :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL.
+    :param overwrite: whether files that this provider did not write may be replaced.
+    :param force_new: a reason to pay for the same contents again; each reason is paid once (templated).
+    :param req_key: the product of lines that name none (templated).
+    :param timeout: seconds after which nothing is submitted any more; what runs is still harvested.
+    :param poke_interval: seconds between two queries of a task; ``None`` adapts to how long tasks take.
+    :param deferrable: wait in the triggerer. The worker refills a slot quicker; a deferred run holds no
+        worker, which pays where tasks take minutes.
+    :param dry_run: only tell what a run would do; nothing is paid, and nothing is written.
+    :param adopt_output: let this ledger take over a folder whose results another ledger paid for.
+    """
+
+    template_fields: Sequence[str] = ("manifest", "output_uri", "force_new", "req_key", "volcengine_conn_id")
+    template_ext: Sequence[str] = ()
+    operator_extra_links: Sequence[Any] = (JimengReportLink(),)
+
+    def __init__(
+        self,
+        *,
+        manifest: Any,
+        output: Any,
+        max_in_flight: int | None = None,
+        tolerance: int | float = 0,
+        on_invalid: str = FAIL,
+        budget: int | None = None,
+        max_attempts: int = 3,
+        on_unknown_submit: str = FAIL,
+        on_missing_output: str = FAIL,
+        on_input_changed: str = FAIL,
+        overwrite: bool = False,
+        force_new: str | None = None,
+        req_key: Any = MOTION_IMITATION,
+        timeout: float | dt.timedelta = DEFAULT_RUN_SECONDS,
+        poke_interval: float | dt.timedelta | None = None,
+        deferrable: bool = False,
+        dry_run: bool = False,
+        adopt_output: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.manifest = manifest
+        # BaseOperator.output is Airflow's own: what the task returns. So is dry_run.
+        self.output_uri = output
+        self.plan_only = dry_run
+        self.max_in_flight = max_in_flight
+        self.tolerance = tolerance
+        self.on_invalid = on_invalid
+        self.budget = budget
+        self.max_attempts = max_attempts
+        self.on_unknown_submit = on_unknown_submit
+        self.on_missing_output = on_missing_output
+        self.on_input_changed = on_input_changed
+        self.overwrite = overwrite
+        self.force_new = force_new
+        self.req_key = req_key
+        self.timeout = timeout
+        self.poke_interval = poke_interval
+        self.deferrable = deferrable
+        self.adopt_output = adopt_output
+        self.report_target: str | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the manifest, or its first leg."""
+        return self._run(context, None, _Hint())
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Any = None,
+        after_line: int = 0,
+        digest: str | None = None,
+        total: int | None = None,
+    ) -> dict[str, Any]:
+        """
+        Go on after a task has ended, or a slot has come free.
+
+        :param after_line: with ``digest`` and ``total`` what an earlier leg found out; only saves time.
+        """
+        return self._run(context, event, _Hint(after_line, digest, total))
+
+    def _run(self, context: Context, event: Any, hint: _Hint) -> dict[str, Any]:
+        try:
+            terms = self._terms(context)
+            tolerance = check_tolerance(self.tolerance)
+            skip_invalid = check_choice(self.on_invalid, "on_invalid", (FAIL, SKIP)) == SKIP
+            folder = resolve_target(self.output_uri)
+            if event is not None:
+                # First of all: each verdict in the ledger is a slot that can be refilled.
+                harvest_told(self.hook, event_of(event).get("tasks"))
+            manifest = open_manifest(
+                self.manifest, resolve=resolve_target, default_req_key=check_req_key(self.req_key, "req_key")
+            )
+            try:
+                if hint.digest != manifest.digest:
+                    hint = _Hint()
+                if not hint.after_line or skip_invalid:
+                    check_manifest(manifest, skip_invalid=skip_invalid)
+                tools = self._tools(terms, folder)
+                if self.plan_only:
+                    return plan(
+                        manifest.lines(), ledger=tools.ledger, settings=tools.settings, want=tools.want
+                    )
+                return self._work(context, manifest, tools, terms, hint, tolerance)
+            finally:
+                manifest.close()
+        except JimengError as error:
+            raise for_airflow(error) from error
+
+    def _work(
+        self,
+        context: Context,
+        manifest: Manifest,
+        tools: Tools,
+        terms: Terms,
+        hint: _Hint,
+        tolerance: int | float,
+    ) -> dict[str, Any]:
+        check_tag(tools.folder, tools.ledger.uuid, adopt=self.adopt_output)
+        self._point_at_report(context, tools.folder)
+        ended = run_to_end(
+            manifest, tools, terms, leg=self.deferrable, after_line=hint.after_line, total=hint.total
+        )
+        if not isinstance(ended, Finished):
+            self._defer(ended, manifest, hint.total, tools)
+            raise JimengProtocolError("a deferral returned")
+        summary = dict(ended.summary)
+        announce(context, self.outlets, summary)
+        judge(ended, tolerance)
+        return summary
+
+    def _terms(self, context: Context) -> Terms:
+        since = getattr(context.get("dag_run"), "start_date", None)
+        began = time.time() if since is None else since.timestamp()
+        interval = None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
+        more: dict[str, Any] = {"ahead": _AHEAD_OF_A_LEG} if self.deferrable else {}
+        return Terms(
+            provenance_of(context),
+            self._policies(),
+            since=None if since is None else began,
+            max_in_flight=_whole("max_in_flight", self.max_in_flight, least=1),
+            budget=_whole("budget", self.budget, least=0),
+            deadline=began + seconds_of(self.timeout, "timeout"),
+            poll_interval=interval,
+            **more,
+        )
+
+    def _policies(self) -> Policies:
+        attempts = _whole("max_attempts", self.max_attempts, least=1)
+        return Policies(
+            on_unknown_submit=check_choice(self.on_unknown_submit, "on_unknown_submit", (FAIL, RESUBMIT)),
+            on_missing_output=check_choice(self.on_missing_output, "on_missing_output", (FAIL, RESUBMIT)),
+            on_input_changed=check_choice(self.on_input_changed, "on_input_changed", (FAIL, REUSE, RESUBMIT)),
+            max_attempts=1 if attempts is None else attempts,
+        )
+
+    def _tools(self, terms: Terms, folder: Target) -> Tools:
+        tags = {"dag_id": terms.provenance.dag_id, "task_id": terms.provenance.task_id}
+        return tools_of(
+            self.hook, terms, folder, overwrite=self.overwrite, force_new=self.force_new, tags=tags
+        )
+
+    def _point_at_report(self, context: Context, folder: Folder) -> None:
+        self.report_target = object_page(folder.child("report.html").uri)
+        for link in self.operator_extra_links:
+            # Airflow stores links when a leg ends; this run may take days, and its report is there earlier.
+            context["ti"].xcom_push(key=link.xcom_key, value=self.report_target)
+
+    def _defer(self, parked: Parked, manifest: Manifest, total: int | None, tools: Tools) -> None:
+        following: dict[str, Any] = {
+            "method_name": "execute_complete",
+            "kwargs": {
+                "after_line": parked.after_line,
+                "digest": manifest.digest,
+                "total": manifest.total if total is None else total,
+            },
+            "timeout": _BACKSTOP,
+        }
+        wait = None if parked.wait is None else max(1.0, parked.wait)
+        if parked.open:
+            looks = [
+                each
+                for each in (wait if parked.wait else None, _SHARED_LOOK_SECONDS if parked.shared else None)
+                if each
+            ]
+            self.defer(
+                trigger=JimengTaskTrigger(
+                    tasks=[
+                        {
+                            "task_id": each.task_id,
+                            "req_key": each.scope.req_key,
+                            "content_key": each.content_key,
+                            "submitted_at": iso(each.submitted_at),
+                            "expected_seconds": tools.ledger.typical_seconds(each.scope),
+                        }
+                        for each in parked.open
+                    ],
+                    volcengine_conn_id=self.volcengine_conn_id,
+                    deadline=iso(time.time() + min(looks)) if looks else None,
+                    poll_interval=self._terms_interval(),
+                    wait_for="any",
+                ),
+                **following,
+            )
+        if parked.scope is None or parked.content_key is None:
+            raise JimengProtocolError("a leg of a bulk run ended with nothing to wait for, and is not done")
+        self.defer(
+            trigger=JimengSlotTrigger(
+                account=parked.scope.account,
+                endpoint=parked.scope.endpoint,
+                req_key=parked.scope.req_key,
+                content_key=parked.content_key,
+                ticket_id=parked.ticket,
+                volcengine_conn_id=self.volcengine_conn_id,
+                not_before=None if parked.ticket else iso(time.time() + (wait or 1.0)),
+            ),
+            **following,
+        )
+
+    def _terms_interval(self) -> float | None:
+        return None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
+
+
+def _whole(field: str, value: Any, *, least: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise JimengInputError(
+            f"{field} must be a whole number from {least}, not {value!r}. Nothing was paid"
+        )
+    return value

@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""When a run asks about a task: soon after its end, and not often."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from airflow_provider_jimeng.bulk.pace import Pace
+
+
+def lived(pace: Pace, seconds: float, dice: random.Random) -> tuple[int, float]:
+    """Let a task live; return how often it was asked about, and how late its end was noticed."""
+    age, asked = 0.0, 0
+    while True:
+        age += pace.delay(age, open_tasks=10, jitter=dice.random(), asked=asked > 0)
+        asked += 1
+        if age >= seconds:
+            return asked, age - seconds
+
+
+@pytest.mark.parametrize("usual", [5.0, 20.0, 180.0])
+def test_ends_are_noticed_soon_with_few_questions(usual: float) -> None:
+    dice = random.Random(7)
+    pace = Pace(None, query_qps=20.0)
+    lives = []
+    for _ in range(300):
+        seconds = usual * dice.uniform(0.9, 1.1)
+        lives.append(lived(pace, seconds, dice))
+        pace.learn(seconds)
+    settled = lives[20:]
+
+    late = sorted(late for _, late in settled)
+    assert sum(asked for asked, _ in settled) / len(settled) <= 8
+    assert late[len(late) // 2] <= max(0.5, 0.02 * usual)
+
+
+def test_a_chosen_interval_rules() -> None:
+    pace = Pace(20.0, interval=3.0)
+
+    assert pace.delay(0.0, open_tasks=1, jitter=0.5, asked=False) == 3.0
+
+
+def test_a_straggler_is_asked_about_ever_less_often() -> None:
+    pace = Pace(None, query_qps=20.0)
+    for _ in range(10):
+        pace.learn(20.0)
+    delays = [pace.delay(age, open_tasks=1, jitter=0.5, asked=True) for age in (20.0, 60.0, 600.0, 6000.0)]
+
+    assert delays == sorted(delays)
+    assert delays[-1] == 30.0
+
+
+def test_the_typical_time_is_what_was_seen_or_else_what_was_expected() -> None:
+    pace = Pace(100.0)
+    assert pace.typical == 100.0
+    for each in (9.0, 10.0, 11.0, 10.0, 10.0):
+        pace.learn(each)
+    assert pace.typical == 10.0

@@ -1,0 +1,69 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Many contents at once are answered as each would be by itself."""
+
+from __future__ import annotations
+
+from airflow_provider_jimeng.ledger.records import Provenance
+from airflow_provider_jimeng.ledger.states import TaskState
+
+from tests.ledger.kit import SHA, Bench, unique
+
+
+def test_what_stands_for_many_is_what_stands_for_each(bench: Bench) -> None:
+    keys = [Bench(bench.url).in_state(state).content_key for state in TaskState]
+    again = bench.in_state(TaskState.RELEASED)
+    bench.sent(again.content_key, expected_latest=again.id)
+    failed = bench.ledger.record_failed(bench.submitted(), message="no", new_attempt=True)
+    bench.ledger.record_rejected(bench.sent(failed.content_key, expected_latest=failed.id), message="busy")
+    keys += [again.content_key, failed.content_key]
+
+    found = bench.ledger.latest_many([*keys, unique()])
+
+    assert found == {key: bench.ledger.latest(key) for key in keys}
+
+
+def test_a_late_id_that_stands_for_paid_work_comes_before_a_newer_attempt_that_ended(bench: Bench) -> None:
+    released = bench.in_state(TaskState.RELEASED)
+    second = bench.submitted(released.content_key, expected_latest=released.id)
+    bench.ledger.record_created(released, unique("late-"), "request")
+    bench.ledger.record_failed(second, message="no")
+
+    found = bench.ledger.latest_many([released.content_key])
+
+    assert found[released.content_key] == bench.ledger.latest(released.content_key)
+    assert found[released.content_key].extra
+
+
+def test_more_contents_than_a_statement_takes(bench: Bench) -> None:
+    known = bench.submitted()
+    keys = [unique() for _ in range(1200)]
+
+    assert set(bench.ledger.latest_many([*keys, known.content_key])) == {known.content_key}
+    assert bench.ledger.latest_many([]) == {}
+
+
+def test_landings_of_many_come_newest_first(bench: Bench) -> None:
+    first, second = bench.landed(), bench.landed()
+    bench.ledger.record_landing(first, uri=f"/out/{unique()}.mp4", size=1, sha256=SHA)
+
+    found = bench.ledger.landings_many([first.content_key, second.content_key, unique()])
+
+    assert found == {each.content_key: bench.ledger.landings(each.content_key) for each in (first, second)}
+    assert len(found[first.content_key]) == 2
+
+
+def test_a_run_is_added_up_over_its_tries_and_no_others(bench: Bench) -> None:
+    mine = Provenance("dag", unique(), "batch", -1, 1)
+    before = bench.submitted(provenance=mine, configured_limit=9)
+    bench.ledger.record_failed(before, message="no")
+    bench.unknown(provenance=mine, configured_limit=9)
+    bench.submitted(provenance=Provenance("dag", mine.run_id, "batch", -1, 2), configured_limit=9)
+    bench.landed(provenance=Provenance("dag", unique(), "other"), configured_limit=9)
+
+    totals = bench.ledger.run_totals(mine.attempt_scope)
+    later = bench.ledger.run_totals(mine.attempt_scope, bench.ledger.now() + 60.0)
+
+    assert (totals.submits, totals.possibly_billed) == (2, 1)
+    assert totals.started_at == before.created_at
+    assert [each.finished_at is None for each in totals.spans] == [False, True]
+    assert (later.started_at, later.submits, later.spans) == (None, 0, ())
