@@ -281,8 +281,8 @@ def walk(value: Any) -> Iterator[Any]:
 def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     """Let waits run at a test's pace: the same rules, with smaller numbers (see ``PollSettings``)."""
     pace = {
-        "grace_seconds": 1.0,
-        "lasting_seconds": 0.4,
+        "grace_seconds": 0.6,
+        "lasting_seconds": 0.25,
         "min_delay": 0.05,
         "hold_base": 0.1,
         "hold_cap": 0.2,
