@@ -103,13 +103,13 @@ def slots_of(items: int, slots: int = 10, seed: int = 7) -> Timeline:
     return Timeline.of_intervals(intervals)
 
 
-def facts_of(items: int, slots: int = 10) -> RunFacts:
-    timeline = slots_of(items, slots)
+def facts_of(submits: int, slots: int = 10) -> RunFacts:
+    timeline = slots_of(submits, slots)
     begin, end = timeline.span or (START, START)
     return RunFacts(
         started_at=START,
         finished_at=end + 1,
-        submits=items,
+        submits=submits,
         possibly_billed=3,
         slots=slots,
         timeline=timeline,
@@ -123,6 +123,7 @@ def write_report(folder: Target, fates: list[tuple[Fate, Item]], total: int | No
     try:
         for fate, each in fates:
             writer.add(fate, each)
-        return writer.finish(facts_of(len(fates)))
+        submits = sum(fate.outcome in (Outcome.LANDED, Outcome.FAILED, Outcome.EXPIRED) for fate, _ in fates)
+        return writer.finish(facts_of(submits))
     finally:
         writer.close()
