@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
-from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
+from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts
 from airflow_provider_jimeng.bulk.timeline import Timeline
 from airflow_provider_jimeng.media.target import Target
@@ -118,7 +118,7 @@ def facts_of(submits: int, slots: int = 10) -> RunFacts:
     )
 
 
-def write_report(folder: Target, fates: list[tuple[Fate, Item]], total: int | None = None) -> dict:
+def write_report(folder: Target, fates: Sequence[tuple[Fate, Item | BadLine]], total: int | None = None) -> dict:
     writer = ReportWriter(folder, len(fates) if total is None else total)
     try:
         for fate, each in fates:

@@ -263,7 +263,7 @@ def test_it_may_be_on_any_filesystem():
     assert [item.id for item in manifest.items()] == ["a"]
 
 
-class _Broken(MemoryFileSystem):
+class _Broken(MemoryFileSystem):  # type: ignore[misc]
     def open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         raise OSError("reset by https://me:pw@store.example/m?X-Amz-Signature=5ec2e7 while reading")
 

@@ -214,7 +214,7 @@ def test_a_look_that_comes_too_soon_costs_nothing(tmp_path: Path):
     assert writer.partial(facts) is not None
 
 
-class _Failing(MemoryFileSystem):
+class _Failing(MemoryFileSystem):  # type: ignore[misc]
     """A bucket that is down, or hangs until it is told not to."""
 
     def put_file(self, *args: Any, **kwargs: Any) -> None:
@@ -230,7 +230,7 @@ def test_a_store_that_is_down_does_not_stop_a_running_run(caplog: pytest.LogCapt
         writer.finish(RunFacts(started_at=START, finished_at=START))
 
 
-class _Slow(MemoryFileSystem):
+class _Slow(MemoryFileSystem):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.entered, self.go_on = threading.Event(), threading.Event()
@@ -329,7 +329,7 @@ def test_the_page_names_nothing_from_elsewhere(tmp_path: Path):
 
 def test_items_cost_a_few_bytes_each_until_they_are_written(tmp_path: Path):
     folder = folder_at(tmp_path)
-    count = 5000
+    count = 2000
     writer = ReportWriter(folder, count)
     tracemalloc.start()
     try:
