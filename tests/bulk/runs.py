@@ -118,7 +118,9 @@ def facts_of(submits: int, slots: int = 10) -> RunFacts:
     )
 
 
-def write_report(folder: Target, fates: Sequence[tuple[Fate, Item | BadLine]], total: int | None = None) -> dict:
+def write_report(
+    folder: Target, fates: Sequence[tuple[Fate, Item | BadLine]], total: int | None = None
+) -> dict:
     writer = ReportWriter(folder, len(fates) if total is None else total)
     try:
         for fate, each in fates:

@@ -156,7 +156,10 @@ def test_what_ends_the_reading_is_told_even_beyond_the_limit(tmp_path: Path):
 
 def test_no_problem_is_no_error():
     raise_for([])
-    raise_for([Problem(1, "id", "x")], skip_invalid=True)
+    problem = Problem(1, "id", "x")
+    raise_for([problem], skip_invalid=True)
+    with pytest.raises(JimengInputError, match="a problem of form"):
+        raise_for([problem])
 
 
 def test_ids_whose_digests_agree_are_compared_in_full(monkeypatch: pytest.MonkeyPatch):
@@ -326,6 +329,13 @@ def test_parquet_is_read_with_its_types(tmp_path: Path):
     }
     assert second.carried["share"] is None
     json.dumps(first.carried, allow_nan=False)
+
+
+def test_a_type_of_parquet_that_json_has_no_form_for_becomes_text(tmp_path: Path):
+    ids = pyarrow.ExtensionArray.from_storage(pyarrow.uuid(), pyarrow.array([b"0" * 16], pyarrow.binary(16)))
+    path = _parquet(tmp_path / "m.parquet", {"image": [IMAGE], "video": [VIDEO], "ref": ids})
+    [item] = manifest_of(path).items()
+    assert item.carried == {"ref": "30303030-3030-3030-3030-303030303030"}
 
 
 def test_parquet_is_read_in_batches_and_on_behind_a_row(tmp_path: Path):
