@@ -50,7 +50,7 @@ $(TEST_VENV)/.installed: $(INSTALL)
 $(DEMO_VENV)/.installed: $(INSTALL)
 	scripts/venv.sh $(DEMO_VENV) emulator,media
 
-# For instance: make constraints PYTHONS="python3.11 python3.12 python3.13"
+# The oldest first: make constraints PYTHONS="python3.11 python3.12 python3.13"
 PYTHONS ?= python3
 constraints:
 	scripts/constraints.sh $(AIRFLOW_VERSION) $(PYTHONS)

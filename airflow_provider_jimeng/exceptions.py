@@ -178,7 +178,7 @@ class JimengSpendLimitError(JimengNotCreatedError):
 
 
 class JimengNotSentError(JimengNotCreatedError):
-    """The request never left this machine: no address, no connection, no TLS, or an intent too old to send."""
+    """The request never left this machine: no address, no connection, no TLS, or too old an intent."""
 
 
 class JimengLedgerError(JimengNotCreatedError):
@@ -210,13 +210,13 @@ class JimengRetryableTaskError(JimengTaskFailedError):
 
 
 class JimengTaskExpiredError(JimengError):
-    """The vendor no longer knows the task: it ran, may have been billed, and was not fetched within 12 hours."""
+    """The vendor no longer knows the task: it ran, may have been billed, and was not fetched in time."""
 
     retry_helps = False
 
 
 class JimengWaitTimeoutError(JimengError):
-    """The user's deadline passed while the task was running; it stays in the ledger, and a later try re-attaches."""
+    """The user's deadline passed while the task ran; it stays recorded, and a later try re-attaches."""
 
 
 class JimengInputChangedError(JimengError):

@@ -23,7 +23,7 @@ MOTIONS = ("wave", "jump", "walk")
 with DAG(
     dag_id="example_jimeng_mapped",
     schedule=None,
-    tags=["example", "jimeng"],
+    tags=["jimeng"],
     doc_md=__doc__,
     params={
         "images": Param(

@@ -128,6 +128,10 @@ def _report(tell: Teller, result: Round) -> None:
         f"\n  {files} results of {pairs} different pairs of inputs: the two DAGs have one pair in common.\n"
         f"  {_submits(result)}"
     )
+    if result.retries:
+        print(
+            f"  Airflow retried tasks on its own, {result.retries} times: each try found what was paid for."
+        )
 
 
 def _compare(first: Round, second: Round) -> None:

@@ -58,6 +58,7 @@ class Round:
     accepted: int
     refused: int
     new: int
+    retries: int = 0
 
 
 class Story:
@@ -151,8 +152,19 @@ class Story:
         if len(distinct) != IMAGES:
             raise DemoError(f"{len(distinct)} different results of {IMAGES} different pairs")
         return Round(
-            landings, totals["accepted"], totals["refused"], len(set(book["tasks"]) - before[SINGLE])
+            landings,
+            totals["accepted"],
+            totals["refused"],
+            new=len(set(book["tasks"]) - before[SINGLE]),
+            retries=self._retries(runs),
         )
+
+    def _retries(self, runs: Mapping[str, str]) -> int:
+        """Count the tries beyond the first: Airflow now and then takes a healthy deferred task for killed."""
+        every = [
+            each for dag_id, run_id in runs.items() for each in self.airflow.task_instances(dag_id, run_id)
+        ]
+        return sum(max(0, each["try_number"] - 1) for each in every)
 
     def _landing(self, dag_id: str, run_id: str, task_id: str, index: int, before: set[str]) -> Landing:
         returned = self.airflow.returned(dag_id, run_id, task_id, index)

@@ -4,7 +4,8 @@
 # Write constraints.txt anew:  scripts/constraints.sh AIRFLOW_VERSION PYTHON [PYTHON...]
 #
 # Installs the project with all that its tests and its demo need into a fresh virtual environment per Python, and
-# pins what came; the first Python decides, the others follow it and add what only they need.
+# pins what came. The first Python decides, the others follow it and add what only they need: name the oldest first,
+# to the patch (a package may want 3.11.5, and Debian 12 has 3.11.2).
 set -euo pipefail
 
 airflow=$1

@@ -38,13 +38,13 @@ if ! { [ -x "$folder/bin/python" ] && fits "$folder/bin/python"; }; then
     "$python" -m venv "$folder"
 fi
 
-# One short line per package; what pip complains about is shown if it fails.
+# One short line per package; all that pip said is shown if it fails.
 install() {
-    local complaints="$folder/pip-complaints.log"
+    local said="$folder/pip.log" complaints="$folder/pip-complaints.log"
     if ! "$folder/bin/python" -m pip install --disable-pip-version-check --no-input --no-compile \
         --progress-bar off -c constraints.txt "$@" 2>"$complaints" \
-        | sed -u -n -E 's/^(Collecting [^ ]+|Building [^ ]+|Installing collected packages).*/  \1/p'; then
-        cat "$complaints" >&2
+        | tee "$said" | sed -u -n -E 's/^(Collecting [^ ]+|Building [^ ]+|Installing collected packages).*/  \1/p'; then
+        tail -n 20 "$said" "$complaints" >&2
         echo "pip failed; run the same command again when the cause is gone." >&2
         return 1
     fi

@@ -2,8 +2,9 @@
 """
 Operators and sensors leg by leg, as Airflow runs them, without Airflow's processes.
 
-Each leg is a new operator in a new DAG, as in a worker that has just parsed the file. What a leg leaves to the next
-goes through JSON: the trigger's arguments, its event, the XCom. What a worker loses with its process is lost here too.
+Each leg is a new operator in a new DAG, as in a worker that has just parsed the file. What a leg leaves to
+the next goes through JSON: the trigger's arguments, its event, the XCom. What a worker loses with its process
+is lost here too.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,13 +32,10 @@ from airflow.providers.common.compat.sdk import (
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator, ExecutorSafeguard
-from airflow.sdk.definitions._internal.types import NOTSET
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
-from airflow.sdk.module_loading import import_string
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.ledger import engine
-from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.operators.jimeng import (
     JimengLandResultOperator,
@@ -47,6 +46,9 @@ from airflow_provider_jimeng.policy import slots as slot_policy
 from airflow_provider_jimeng.policy.polling import PollSettings
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 from airflow_provider_jimeng.triggers import slots as slot_trigger, watch
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 #: A trigger that is still at it after this long is stuck.
 TRIGGER_SECONDS = 30.0
@@ -71,7 +73,8 @@ class Deferred:
 
     def trigger(self) -> Any:
         """Create the trigger anew from its stored arguments."""
-        return import_string(self.classpath)(**json.loads(self.kwargs))
+        module, _, name = self.classpath.rpartition(".")
+        return getattr(import_module(module), name)(**json.loads(self.kwargs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,8 @@ class FakeTaskInstance:
     def xcom_pull(
         self, task_ids: Any = None, key: str = "return_value", default: Any = None, **_: Any
     ) -> Any:
-        found = self._run.xcom.get((task_ids or self.task_id, key), NOTSET)
-        return default if found is NOTSET else json.loads(found)
+        found = self._run.xcom.get((task_ids or self.task_id, key))
+        return default if found is None else json.loads(found)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self._run.xcom[(self.task_id, key)] = json.dumps(value)
@@ -278,8 +281,8 @@ def walk(value: Any) -> Iterator[Any]:
 def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     """Let waits run at a test's pace: the same rules, with smaller numbers (see ``PollSettings``)."""
     pace = {
-        "grace_seconds": 1.0,
-        "lasting_seconds": 0.4,
+        "grace_seconds": 0.6,
+        "lasting_seconds": 0.25,
         "min_delay": 0.05,
         "hold_base": 0.1,
         "hold_cap": 0.2,

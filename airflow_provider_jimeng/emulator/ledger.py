@@ -18,6 +18,7 @@ def ledger_view(book: Book, now: float, *, with_tasks: bool = True) -> dict[str,
     """Everything the emulator can vouch for, at one instant."""
     tasks = sorted(book.tasks.values(), key=lambda task: task.number)
     refused = dict(book.refused["submit"])
+    per_content = contents(tasks)
     view: dict[str, Any] = {
         "now": now,
         "totals": {
@@ -34,9 +35,9 @@ def ledger_view(book: Book, now: float, *, with_tasks: bool = True) -> dict[str,
             "downloads_completed": sum(task.downloads_completed for task in tasks),
             "media_requests": sum(book.media.values()),
         },
-        "contents": contents(tasks),
+        "contents": per_content,
         "paid_more_than_once": sorted(
-            key for key, entry in contents(tasks).items() if len(entry["billable_task_ids"]) > 1
+            key for key, entry in per_content.items() if len(entry["billable_task_ids"]) > 1
         ),
         "refused": refused,
         "queries_refused": dict(book.refused["query"]),

@@ -47,15 +47,13 @@ class Studio:
         self._renderers = WorkerPool(config.render_workers)
         self._work: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, str] = {}
+        self._stopping = False
         self._temporary = config.state is None
         self._folder = Path(f"{config.state}.files") if config.state is not None else Path()
 
     async def start(self, vendor: Vendor) -> None:
         """Get ready; workers start when they are first needed."""
         self._vendor = vendor
-        if self._temporary:
-            self._folder = Path(tempfile.mkdtemp(prefix="jimeng-emulator-"))
-        self._folder.mkdir(parents=True, exist_ok=True)
         # No proxy and no cookies: nothing of the host's environment belongs to the vendor's fetch.
         self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         if self.config.effective_inputs == "decode":
@@ -64,6 +62,7 @@ class Studio:
 
     async def stop(self) -> None:
         """Let go of everything; unfinished work is done again after a restart with the same state."""
+        self._stopping = True
         await self._cancel()
         await asyncio.to_thread(self._inspectors.close)
         await asyncio.to_thread(self._renderers.close)
@@ -76,12 +75,15 @@ class Studio:
         """Forget all tasks."""
         await self._cancel()
         self._failed.clear()
-        for path in self._folder.iterdir():
-            path.unlink()
+        if self._folder != Path() and self._folder.exists():
+            for path in self._folder.iterdir():
+                path.unlink()
 
     def accepted(self, task: Task) -> None:
         """A task was accepted: fetch what it needs."""
-        if self.config.effective_inputs != "ignore":
+        # A task that is accepted while stopping stays unsettled: the next start looks at its inputs.
+        if self.config.effective_inputs != "ignore" and not self._stopping:
+            self._make_folder()
             self._begin(task.task_id, self._prepare(task))
 
     def resume(self, task: Task) -> None:
@@ -111,6 +113,12 @@ class Studio:
         if not output.exists():
             raise ResultUnavailableError("the emulator was stopped or reset before the result was rendered")
         return await asyncio.to_thread(output.read_bytes)
+
+    def _make_folder(self) -> None:
+        # Not before it is needed: a killed emulator that made no file leaves no folder either.
+        if self._folder == Path():
+            self._folder = Path(tempfile.mkdtemp(prefix="jimeng-emulator-"))
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._work[name] = asyncio.create_task(work)

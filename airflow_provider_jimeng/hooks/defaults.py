@@ -49,6 +49,17 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
+def flag_of(value: Any, field: str) -> bool:
+    """
+    Return a switch.
+
+    :raises JimengInputError: it is no bool; the text "false" would switch it on.
+    """
+    if not isinstance(value, bool):
+        raise JimengInputError(f"{field} must be True or False, not {value!r}. Nothing was paid")
+    return value
+
+
 def seconds_of(value: Any, field: str) -> float:
     """
     Return the seconds of a duration argument.

@@ -119,8 +119,18 @@ class JimengHook(VolcengineHook):
         )
 
     def refreshed(self) -> JimengHook:
-        """Return a hook that reads the connection anew."""
-        return type(self)(self.volcengine_conn_id)
+        """
+        Return a hook with the connection as it is now; this one where it can't be read.
+
+        A connection that is just being repaired is no reason to give up what is paid for, or under way.
+        """
+        fresh = type(self)(self.volcengine_conn_id)
+        try:
+            _ = fresh.settings
+        except JimengError as error:
+            log.warning("The connection can't be read anew (%s); going on with what it was.", error)
+            return self
+        return fresh
 
     def _refreshed(self) -> AccountSettings | None:
         """Read the connection again: a secrets backend may have rotated temporary credentials."""
@@ -190,9 +200,8 @@ class JimengHook(VolcengineHook):
         }
         if outcome.kind is SubmitKind.UNKNOWN:
             raise JimengUnknownSubmitError(
-                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be billed; "
-                "there is "
-                "no ledger row of it",
+                f"Nobody knows whether the vendor accepted this submit: {outcome.message}. It may be "
+                "billed; there is no ledger row of it",
                 **facts,
             )
         kind: type[JimengError] = outcome.error or JimengNotSentError

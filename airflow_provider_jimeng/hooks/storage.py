@@ -21,21 +21,36 @@ def resolve_target(output: Any, field: str = "output") -> Target:
         the Airflow connection ``my_conn``.
     :raises JimengInputError: the form is wrong, or no installed filesystem serves it; nothing was paid.
     """
-    uri = check_output(output, field)
+    uri = check_output(output, field, folder=False)
     parts = urlsplit(uri)
     if parts.scheme in ("", "file", "local"):
         return _local(parts.path if parts.scheme else uri)
     try:
-        path = ObjectStoragePath(uri)
-        return Target(path.fs, path.path, uri)
+        return _on_airflow(uri) or _on_fsspec(uri)
     except Exception as error:
         raise JimengInputError(
             f"{field}: {uri} can't be used ({type(error).__name__}: {str(error)[:200]}). The filesystem's "
-            "package (s3fs, "
-            "gcsfs, ...) and the Airflow provider that serves it must be installed, and a connection id "
-            "before "
-            "the @ must exist. Nothing was paid"
+            "package (s3fs, gcsfs, ...) must be installed; a connection id before the @ needs the Airflow "
+            "provider of that store, and must exist. Nothing was paid"
         ) from error
+
+
+def _on_airflow(uri: str) -> Target | None:
+    """Return the place as Airflow's filesystems serve it, ``None`` where none of them knows its scheme."""
+    path = ObjectStoragePath(uri)
+    try:
+        return Target(path.fs, path.path, uri)
+    except ValueError:
+        if path.conn_id is not None:
+            raise
+        return None
+
+
+def _on_fsspec(uri: str) -> Target:
+    from fsspec.core import url_to_fs
+
+    fs, path = url_to_fs(uri)
+    return Target(fs, path, uri)
 
 
 def _local(path: str) -> Target:

@@ -138,6 +138,16 @@ tasks = Table(
     UniqueConstraint("content_key", "attempt", name="jimeng_tasks_attempt"),
     # It also answers the counts per scope and state by itself, without a look at the rows.
     Index("jimeng_tasks_scope", "account", "endpoint", "req_key", "state", "possibly_billed"),
+    # The last successes of a scope, which every claim looks at for what a task takes.
+    Index(
+        "jimeng_tasks_recent",
+        "account",
+        "endpoint",
+        "req_key",
+        "state",
+        "finished_at",
+        "processing_seconds",
+    ),
     Index("jimeng_tasks_day", "account", "created_at"),
     # Pages of a list are read per state, newest first.
     Index("jimeng_tasks_state", "state", "created_at"),

@@ -74,18 +74,16 @@ def _in_flight(record: TaskRecord, now: float) -> Decision:
 
 def _unknown(record: TaskRecord, policies: Policies, now: float) -> Decision:
     if record.never_sent:
-        # The send needs its row to be an intent still, so an owner that wakes up can't send it any more.
+        # Its owner fell silent before the compare-and-set that allows a send, which can't succeed any more.
         return Decision(Step.RELEASE)
     if policies.on_unknown_submit != RESUBMIT:
         return Decision(
             Step.FAIL,
             error=JimengUnknownSubmitError(
                 "Nobody knows whether the vendor accepted this submit "
-                f"({record.message or 'no answer came'}). "
-                "It may be running and may be billed once; it was not sent again. Look at the vendor's "
-                "console or "
-                "bill, then either `ledger adopt` the task id or `ledger release` the record, and clear "
-                "this task "
+                f"({record.message or 'no answer came'}). It may be running and may be billed once; it was "
+                "not sent again. Look at the vendor's console or bill, then either `ledger adopt` the task "
+                "id or `ledger release` the record, and clear this task "
                 '(on_unknown_submit="resubmit" would do the latter by itself, and may pay twice)',
                 code=record.code,
                 request_id=record.request_id,

@@ -176,9 +176,9 @@ def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None)
         )
     if decision.kind is PollKind.DEADLINE:
         return JimengWaitTimeoutError(
-            "The task was still running when the wait's timeout passed. It goes on at the vendor, costs what "
-            "it "
-            "would have cost, and stays in the ledger: a retry or a clear re-attaches and submits nothing",
+            "The task was still running when the wait's timeout passed. It goes on at the vendor, costs "
+            "what it would have cost, and stays in the ledger: a retry or a clear re-attaches and submits "
+            "nothing",
             **facts,  # type: ignore[arg-type]
         )
     return JimengProtocolError(

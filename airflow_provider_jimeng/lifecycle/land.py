@@ -79,16 +79,21 @@ class Lander:
             return False
         return not (self.check_sha256 and landing.sha256) or place.sha256() == landing.sha256
 
-    def find(self, key: str, target: Target) -> Landed | None:
-        """Return the content's landing at the wanted place, if it is intact."""
-        for landing in self.ledger.landings(key):
+    def find(self, record: TaskRecord, target: Target) -> Landed | None:
+        """Return the attempt's landing at the wanted place, if it is intact."""
+        for landing in self._landings(record):
             if landing.uri == target.uri and self.intact(landing, target):
                 return _as_landed(landing)
         return None
 
-    def find_elsewhere(self, key: str, target: Target) -> LandingRecord | None:
-        """Return an intact landing of the content at any other place; unreadable places are passed over."""
-        for landing in self.ledger.landings(key):
+    def _landings(self, record: TaskRecord) -> list[LandingRecord]:
+        # An attempt that was paid for again has another result: the earlier one is no substitute for it.
+        every = self.ledger.landings(record.content_key)
+        return [landing for landing in every if landing.attempt == record.attempt]
+
+    def find_elsewhere(self, record: TaskRecord, target: Target) -> LandingRecord | None:
+        """Return an intact landing of the attempt at any other place; unreadable places are passed over."""
+        for landing in self._landings(record):
             if landing.uri == target.uri:
                 continue
             try:
@@ -128,7 +133,7 @@ class Lander:
         :raises JimengOutputExistsError: a foreign file stands there; the bytes were kept beside it.
         :raises JimengLandingError: not stored yet; the task is not lost.
         """
-        if (there := self.find(record.content_key, target)) is not None:
+        if (there := self.find(record, target)) is not None:
             return there
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
@@ -145,11 +150,9 @@ class Lander:
             )
             if place is not target:
                 raise JimengOutputExistsError(
-                    f"A file that this provider did not write stands at {target.uri}, so the result was kept "
-                    "at "
-                    f"{place.uri}. Remove the file or set overwrite=True and clear this task: the result is "
-                    "copied, not "
-                    "paid for again",
+                    f"A file that this provider did not write stands at {target.uri}, so the result was "
+                    f"kept at {place.uri}. Remove the file or set overwrite=True and clear this task: the "
+                    "result is copied, not paid for again",
                     task_id=record.task_id,
                     content_key=record.content_key,
                 )
@@ -192,7 +195,7 @@ class Lander:
         return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
 
     def _obtain(self, record: TaskRecord, target: Target, local: Path, fetch: Fetch) -> Downloaded:
-        elsewhere = self.find_elsewhere(record.content_key, target)
+        elsewhere = self.find_elsewhere(record, target)
         if elsewhere is not None:
             log.info("The content is already at %s; it is copied from there.", elsewhere.uri)
             self.resolve(elsewhere.uri).fetch(local)
@@ -220,13 +223,13 @@ class Lander:
         if target.stat() is None:
             return target
         occupant = self.ledger.landing_at(target.uri)
-        if occupant is not None and occupant.content_key != record.content_key:
+        if occupant is not None and _of(occupant) != (record.content_key, record.attempt):
             safe = target.beside(f"{occupant.content_key}-{occupant.attempt}.mp4")
             if self.intact(occupant, target):
                 # Copied, told, and only then overwritten: a kill between two of these loses neither result.
                 target.copy_to(safe)
                 self.ledger.move_landing(target.uri, safe.uri)
-                log.info("%s held another content's result; that is now at %s.", target.uri, safe.uri)
+                log.info("%s held another result; that is now at %s.", target.uri, safe.uri)
                 return target
         # A kill between publishing and recording leaves our own bytes with no record of them.
         if self.overwrite or target.sha256() == source.sha256 or self._is_copy(target):
@@ -241,6 +244,10 @@ class Lander:
             if landing.uri.startswith(folder) and self.intact(landing, self.resolve(landing.uri)):
                 return True
         return False
+
+
+def _of(landing: LandingRecord) -> tuple[str, int]:
+    return landing.content_key, landing.attempt
 
 
 def _digest(path: Path) -> str:

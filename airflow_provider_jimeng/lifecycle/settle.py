@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 #: A claim is in a hurry; whatever is left is settled by the next one.
 _AT_MOST = 8
-#: Seconds after which a task of unknown length may be over. No more than a waiting ticket's trigger takes before it
-#: asks: a worker that doesn't look at what the trigger saw would be called over and over.
+#: Seconds after which a task of unknown length may be over. No more than a waiting ticket's trigger takes
+#: before it asks: a worker that doesn't look at what the trigger saw would be called over and over.
 _YOUNGEST = 1.0
 
 

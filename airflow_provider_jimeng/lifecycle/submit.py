@@ -166,8 +166,7 @@ class Submitter:
             )
         raise JimengLedgerError(
             f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing "
-            "was "
-            "submitted and nothing was paid by this try",
+            "was submitted and nothing was paid by this try",
             content_key=wanted.key,
         )
 
@@ -177,17 +176,22 @@ class Submitter:
 
     def _release_unknown(self, record: TaskRecord) -> None:
         if record.never_sent:
-            log.info("An earlier owner of content %s died before it sent anything.", record.content_key)
-            reason, least = "its owner died before it sent anything", None
-        else:
-            log.warning(
-                "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases "
-                "it and submits again. If the vendor did accept it, this content is paid twice.",
-                record.content_key,
-                RESUBMIT,
-            )
-            reason, least = "on_unknown_submit=resubmit", record.resubmit_age_seconds
-        self.ledger.release(record.id, reason=reason, by=record.attempt_scope, min_age_seconds=least)
+            log.info("The owner of content %s fell silent before it sent anything.", record.content_key)
+            reason = "its owner fell silent before anything was sent"
+            self.ledger.release(record.id, reason=reason, by=record.attempt_scope)
+            return
+        log.warning(
+            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
+            "and submits again. If the vendor did accept it, this content is paid twice.",
+            record.content_key,
+            RESUBMIT,
+        )
+        self.ledger.release(
+            record.id,
+            reason="on_unknown_submit=resubmit",
+            by=record.attempt_scope,
+            min_age_seconds=record.resubmit_age_seconds,
+        )
 
     def _claim_request(
         self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: TaskRecord | None
@@ -299,8 +303,7 @@ class Submitter:
                 delay = backoff_delay(attempt, base=0.5, cap=30.0, jitter=self.jitter())
                 log.error(
                     "Task %s is paid for but not in the ledger yet (%s); trying to record it again in %.1f "
-                    "s. If this "
-                    "process dies first: `ledger adopt %s %s`.",
+                    "s. If this process dies first: `ledger adopt %s %s`.",
                     task_id,
                     error.message,
                     delay,
@@ -364,10 +367,8 @@ def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownS
     """Return the error that tells of a submit whose outcome is not known."""
     return JimengUnknownSubmitError(
         f"Nobody knows whether the vendor accepted this submit ({outcome.message or 'no answer came'}). It "
-        "may be "
-        "running and may be billed once; it is not sent again by itself. See `ledger list --state unknown`: "
-        "adopt "
-        "the task id if the vendor has one, or release the record to submit again",
+        "may be running and may be billed once; it is not sent again by itself. See `ledger list --state "
+        "unknown`: adopt the task id if the vendor has one, or release the record to submit again",
         code=outcome.code,
         request_id=outcome.request_id,
         content_key=record.content_key,

@@ -84,6 +84,20 @@ class Request:
     force_new: Any = None
 
 
+def rendered(value: Any, field: str) -> Any:
+    """
+    Return an argument, unless it is what a template makes of nothing.
+
+    :raises JimengInputError: "None" as a reason would pay again, and as an id would wait for nobody's task.
+    """
+    if value in ("None", "null"):
+        raise JimengInputError(
+            f"{field} is the text {value!r}: a template rendered to nothing. Give a value, or none at all. "
+            "Nothing was paid."
+        )
+    return value
+
+
 def want(
     request: Request,
     *,
@@ -99,9 +113,9 @@ def want(
         presigning ones (``[jimeng] volatile_query_params``).
     :raises JimengInputError: naming the field; nothing was paid.
     """
-    req_key = check_req_key(request.req_key, "req_key")
+    req_key = check_req_key(rendered(request.req_key, "req_key"), "req_key")
     variant = check_variant(request.variant, "variant")
-    force_new = request.force_new
+    force_new = rendered(request.force_new, "force_new")
     if force_new is not None and (not isinstance(force_new, str) or not force_new.strip()):
         raise JimengInputError(
             "force_new must be a reason (a non-empty string) or None: the reason is what keeps a retry "
@@ -113,7 +127,13 @@ def want(
                 "body goes without image_url and video_url: give either the whole body or the two URLs. "
                 "Nothing was paid."
             )
-        body = {**check_body(request.body, "body"), "req_key": req_key}
+        given = check_body(request.body, "body")
+        if given.get("req_key", req_key) != req_key:
+            raise JimengInputError(
+                "body names another req_key than the argument req_key: which product is meant? Nothing was "
+                "paid."
+            )
+        body = {**given, "req_key": req_key}
         sources: dict[str, str] = {}
     else:
         image_url = check_media_url(request.image_url, "image_url")

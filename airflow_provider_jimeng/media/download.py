@@ -107,7 +107,6 @@ def _content_type(response: requests.Response) -> str:
 def _failed(url: str, what: str, http_status: int | None = None) -> JimengLandingError:
     return JimengLandingError(
         f"The result at {redact_url(url)} could not be downloaded whole: {what}. The task is paid, safe and "
-        "known; "
-        "it is asked for a fresh URL, never submitted again",
+        "known; it is asked for a fresh URL, never submitted again",
         http_status=http_status,
     )

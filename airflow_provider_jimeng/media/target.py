@@ -149,8 +149,7 @@ class Target:
         except Exception as error:
             raise JimengInputError(
                 f"output: {self.uri} can't be written ({type(error).__name__}: {_first_line(error)}). "
-                "Nothing was "
-                "paid"
+                "Nothing was paid"
             ) from error
 
     def _check_local(self) -> None:
@@ -174,8 +173,7 @@ class Target:
         reason = f" ({type(error).__name__}: {_first_line(error)})" if error is not None else ""
         return JimengLandingError(
             f"{self.uri} {what}{reason}. The task is not lost: the result is stored by a retry, within 12 "
-            "hours of "
-            "its submit, and nothing is submitted again"
+            "hours of its submit, and nothing is submitted again"
         )
 
 

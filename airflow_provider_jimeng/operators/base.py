@@ -19,6 +19,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import (
     DEFAULT_RETRIES,
     DEFAULT_RETRY_DELAY,
+    flag_of,
     mask_queries,
     seconds_of,
 )
@@ -158,6 +159,7 @@ class SubmittingOperator(JimengOperator):
 
     def _wanted(self, context: Context) -> Wanted:
         seconds_of(self.slot_timeout, "slot_timeout")
+        flag_of(self.deferrable, "deferrable")
         request = Request(
             self.image_url, self.video_url, self.req_key, self.body, self.variant, self.force_new
         )
@@ -167,8 +169,9 @@ class SubmittingOperator(JimengOperator):
         self, wanted: Wanted, event: Mapping[str, Any] | None, supersede: TaskRecord | None = None
     ) -> InHand:
         """Return the content's task; defers, or waits here, while no slot is free."""
-        wanted, changed = self.hook.look_at_inputs(wanted)
-        supersede = supersede or changed
+        if not self._is_told_of_own(wanted, event):
+            wanted, changed = self.hook.look_at_inputs(wanted)
+            supersede = supersede or changed
         if not self.deferrable:
             return wait_on_worker(
                 lambda: self.hook.ensure(wanted, supersede=supersede),
@@ -180,6 +183,14 @@ class SubmittingOperator(JimengOperator):
             return outcome
         self._defer_for_slot(wanted, outcome, event)
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
+
+    def _is_told_of_own(self, wanted: Wanted, event: Mapping[str, Any] | None) -> bool:
+        """Return whether this leg goes on with a paid task, whose inputs were looked at at its submit."""
+        tasks = () if event is None else event.get("tasks") or ()
+        if not tasks:
+            return False
+        record = self.hook.ledger.latest(wanted.key)
+        return record is not None and any(one.get("task_id") == record.task_id for one in tasks)
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
         # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
@@ -233,8 +244,7 @@ def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) ->
         return event
     raise JimengProtocolError(
         "The trigger ended with an event that this release does not know; nothing was submitted because of "
-        "it, and a "
-        "retry re-attaches to the task"
+        "it, and a retry re-attaches to the task"
     )
 
 
@@ -242,7 +252,6 @@ def no_slot(event: Mapping[str, Any], key: str) -> JimengNoSlotError:
     """Return the error for a wait for a slot that went past its deadline."""
     return JimengNoSlotError(
         f"No slot of the account came free until {event.get('deadline')}. Nothing was paid; a retry keeps "
-        "its place in "
-        "the queue",
+        "its place in the queue",
         content_key=key,
     )

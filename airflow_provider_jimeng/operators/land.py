@@ -13,6 +13,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengOutputExistsError,
     JimengProtocolError,
 )
+from airflow_provider_jimeng.hooks.defaults import flag_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
 from airflow_provider_jimeng.hooks.storage import resolve_target
@@ -62,6 +63,7 @@ class JimengLandResultOperator(JimengOperator):
         """Land the result."""
         try:
             reference = reference_of(self.task)
+            flag_of(self.overwrite, "overwrite")
             target = resolve_target(self.output_uri)
             target.check_writable()
             record = row_of(self.hook, reference.task_id, reference.req_key)

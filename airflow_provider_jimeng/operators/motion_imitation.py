@@ -13,7 +13,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengMissingOutputError,
     JimengProtocolError,
 )
-from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, seconds_of
+from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
@@ -96,6 +96,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             seconds_of(self.timeout, "timeout")
             if self.poke_interval is not None:
                 seconds_of(self.poke_interval, "poke_interval")
+            flag_of(self.overwrite, "overwrite")
             target = resolve_target(self.output_uri)
             wanted = self._wanted(context)
             return self._advance(context, wanted, target, told)

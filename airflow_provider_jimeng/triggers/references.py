@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_jimeng.api.validation import check_req_key, check_task_id
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso
+from airflow_provider_jimeng.lifecycle.wanted import rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def reference_of(value: Any, field: str = "task") -> TaskReference:
     except (TypeError, ValueError) as error:
         raise JimengInputError(f"{field}.submitted_at is no ISO 8601 time") from error
     return TaskReference(
-        task_id=check_task_id(value["task_id"], f"{field}.task_id"),
-        req_key=check_req_key(value["req_key"], f"{field}.req_key"),
+        task_id=check_task_id(rendered(value["task_id"], f"{field}.task_id"), f"{field}.task_id"),
+        req_key=check_req_key(rendered(value["req_key"], f"{field}.req_key"), f"{field}.req_key"),
         content_key=value.get("content_key"),
         submitted_at=submitted,
         expected_seconds=float(expected) if isinstance(expected, (int, float)) else None,

@@ -112,7 +112,7 @@ class JimengSlotTrigger(BaseTrigger):
         return now >= (epoch_of(self.not_before) or 0.0)
 
     async def _is_decided(self, now: float) -> bool:
-        """Return whether the wait for a submit under way is over: by time, or because it came to something."""
+        """Return whether the wait for a submit is over: by time, or because it came to something."""
         if self._may_look(now):
             return True
         record = await ledger_reader().latest(self.content_key)

@@ -29,7 +29,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             assert process.stdout is not None
             yield process, process.stdout.readline().split()[-1]
         finally:
-            process.kill()
+            process.terminate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
+
+from tests.engine.rest import ApiError
 
 if TYPE_CHECKING:
     from tests.engine.airflow_stack import AirflowStack
@@ -118,6 +121,7 @@ def test_forty_mapped_items_at_two_slots_pay_forty_and_a_rerun_pays_nothing(engi
     assert accepted(vendor) - before == 40
     assert refused(vendor) - refusals <= 4
     assert max(slots["max_in_use"] for slots in vendor.ledger()["slots"].values()) <= SLOTS
+    print(json.dumps(vendor.ledger()["totals"]), f"longest leg seen: {max(stretches.longest.values()):.1f} s")
     # An item waits for minutes for its slot; no worker does: a leg is short, even on a busy machine.
     assert max(stretches.longest.values(), default=0.0) < 15.0
 
@@ -183,3 +187,57 @@ def test_a_slot_held_by_a_deleted_dags_task_is_settled_by_the_next_claim(engine,
     run = engine.api.run("imitation_mapped", {"items": wanted}, seconds=240)
     assert run["state"] == "success"
     assert accepted(vendor) - before == 2
+
+
+def test_a_backfill_pays_each_day_once_and_reprocessing_it_pays_nothing(engine, vendor, tmp_path):
+    dag = "imitation_daily"
+    engine.api.set_variable("imitation_media", f"{vendor.url}/media")
+    engine.api.set_variable("imitation_output", str(tmp_path))
+    engine.api.unpause(dag)
+    before = accepted(vendor)
+
+    def finished(tries: int) -> bool:
+        runs = [run for run in engine.api.dag_runs(dag) if run["run_type"] == "backfill"]
+        done = [run for run in runs if run["state"] == "success"]
+        instances = [engine.api.task_instance(dag, run["dag_run_id"], "imitate") for run in done]
+        return len(done) == 3 and all(each["try_number"] >= tries for each in instances)
+
+    def begun(reprocess: str) -> bool:
+        try:
+            engine.api.backfill(dag, "2026-03-01", "2026-03-03", reprocess=reprocess)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            # The scheduler closes a backfill some time after its last run.
+            return False
+        return True
+
+    for tries, reprocess in ((1, "none"), (2, "completed")):
+        engine.api.wait("a new backfill", lambda reprocess=reprocess: begun(reprocess), 90)
+        engine.api.wait(f"backfill, {reprocess}", lambda tries=tries: finished(tries), 240)
+
+    assert accepted(vendor) - before == 3
+    assert sorted(path.name for path in tmp_path.glob("*.mp4")) == [
+        f"2026-03-0{day}.mp4" for day in (1, 2, 3)
+    ]
+
+
+def test_a_link_leads_to_the_task_while_it_is_deferred_and_to_the_result_after_it(engine, vendor, items):
+    dag, wanted = "imitation_groups", items(1)
+    vendor.configure(duration=12.0)
+    try:
+        engine.api.unpause(dag)
+        run_id = engine.api.trigger(dag, {"items": wanted})
+        engine.api.wait_for_task(dag, run_id, "one_item.wait", {"deferred"}, map_index=0, seconds=90)
+        while_deferred = engine.api.links(dag, run_id, "one_item.wait", 0)["Jimeng result"]
+        assert while_deferred is not None
+        assert requests.get(while_deferred, timeout=10).status_code == 200
+        assert engine.api.wait_for_run(dag, run_id, 120)["state"] == "success"
+    finally:
+        vendor.configure(duration=SECONDS)
+
+    result = engine.api.xcom(dag, run_id, "one_item.wait", map_index=0)
+    assert f"/_emulator/tasks/{result['task_id']}" in while_deferred
+    assert (
+        engine.api.links(dag, run_id, "one_item.land", 0)["Jimeng result"] == f"file://{wanted[0]['output']}"
+    )

@@ -292,3 +292,12 @@ def test_a_fork_while_another_thread_opens_a_ledger_does_not_hang_the_child(ledg
             finally:
                 os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_looking_whether_there_is_a_ledger_makes_none(empty_url: str):
+    database = database_for(empty_url)
+    for _ in range(2):
+        assert not database.holds_ledger()
+    database.uuid()
+    assert database.holds_ledger()
+    database.dispose()

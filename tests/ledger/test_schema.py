@@ -129,7 +129,9 @@ def test_a_migration_that_fails_leaves_the_old_schema(empty_url: str, monkeypatc
         patch.setattr(schema, "MIGRATIONS", MappingProxyType({1: broken}))
         with pytest.raises(JimengLedgerError, match="nowhere"):
             reopened(foreign)
-    assert "jimeng_half" not in inspect(foreign).get_table_names()
+    # MySQL's DDL commits by itself: there a step has to bear being repeated.
+    leftovers = {"jimeng_half"} if foreign.dialect.name == "mysql" else set()
+    assert {"jimeng_half"} & set(inspect(foreign).get_table_names()) == leftovers
     assert reopened(foreign).uuid
     foreign.dispose()
 

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
-from airflow_provider_jimeng.client.settings import AccountSettings
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengClockError,
@@ -21,6 +20,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengCredentialError,
     JimengError,
     JimengInputError,
+    JimengLedgerError,
     JimengNoSlotError,
     JimengNotSentError,
     JimengPermissionError,
@@ -32,6 +32,9 @@ from airflow_provider_jimeng.lifecycle import submit
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun, Deferred, Instance
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.client.settings import AccountSettings
 
 #: Answers after which nobody knows whether a task was created.
 DOUBTFUL = {
@@ -313,10 +316,19 @@ def test_a_throttled_submit_waits_and_lands(bench: Bench, fault: str, deferrable
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_slot_that_somebody_else_holds_is_waited_for(bench: Bench, deferrable: bool) -> None:
-    bench.emu.configure(concurrency=1, duration=1.0)
+    bench.emu.configure(concurrency=1, duration=60.0)
     elsewhere = {"image_url": bench.emu.media_url("elsewhere.png"), "video_url": bench.video}
     JimengHook().unsafe_submit(MOTION_IMITATION, elsewhere)
+
+    def end_it_once_it_was_met() -> None:
+        until(lambda: "50430" in bench.refused)
+        bench.emu.configure(duration=0.2)
+        bench.emu.advance(60.0)
+
+    helper = threading.Thread(target=end_it_once_it_was_met)
+    helper.start()
     bench.imitate(deferrable=deferrable)
+    helper.join()
 
     assert bench.accepted == 2
     assert 1 <= bench.refused["50430"] <= 3
@@ -440,7 +452,7 @@ def test_an_id_is_recorded_however_long_the_ledger_is_away(
     def away(self: Any, *args: Any) -> Any:
         if len(failures) < 3:
             failures.append(1)
-            raise submit.JimengLedgerError("away")
+            raise JimengLedgerError("away")
         return usual(self, *args)
 
     monkeypatch.setattr(type(bench.ledger), "record_created", away)

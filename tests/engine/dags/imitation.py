@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+from typing import Any
 
 from airflow.sdk import DAG, task, task_group
 from airflow_provider_jimeng.operators.jimeng import (
@@ -21,7 +23,7 @@ def items(dag_run=None) -> list[dict[str, str]]:
 
 
 @task
-def without_output(given: list[dict[str, str]]) -> list[dict[str, str]]:
+def without_output(given: Any) -> list[dict[str, str]]:
     """Return what a submit takes of each item."""
     return [{"image_url": one["image_url"], "video_url": one["video_url"]} for one in given]
 
@@ -37,7 +39,7 @@ with DAG(dag_id="imitation_blocks", schedule=None, catchup=False):
     done = JimengTaskSensor.partial(task_id="wait").expand(task=submitted.output)
 
     @task
-    def places(given: list[dict[str, str]], results: list[dict[str, str]]) -> list[dict[str, object]]:
+    def places(given: Any, results: Any) -> list[dict[str, object]]:
         """Pair results with where they go."""
         return [{"task": result, "output": one["output"]} for one, result in zip(given, results, strict=True)]
 
@@ -59,6 +61,21 @@ with DAG(dag_id="imitation_submit_only", schedule=None, catchup=False):
         task_id="submit",
         image_url="{{ dag_run.conf['items'][0]['image_url'] }}",
         video_url="{{ dag_run.conf['items'][0]['video_url'] }}",
+    )
+
+with DAG(
+    dag_id="imitation_daily",
+    schedule="@daily",
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    catchup=False,
+    max_active_runs=4,
+):
+    # The inputs are the day's, so that a day is paid for once however often it is run.
+    JimengMotionImitationOperator(
+        task_id="imitate",
+        image_url="{{ var.value.imitation_media }}/day-{{ ds }}.png",
+        video_url="{{ var.value.imitation_media }}/day.mp4",
+        output="{{ var.value.imitation_output }}/{{ ds }}.mp4",
     )
 
 
