@@ -70,7 +70,7 @@ def land(tools: Tools, content: Content, items: tuple[Item, ...], url: str | Non
         source: LandingRecord | None = None
         for item in items:
             target = tools.folder.output(item.id)
-            there = tools.lander.find(record.content_key, target)
+            there = tools.lander.find(record, target)
             if there is None:
                 source = source or _safe(tools.lander, tools.folder, record, tools, url)
                 try:

@@ -166,7 +166,7 @@ class Lander:
         :raises JimengOutputExistsError: a foreign file stands there; the result stays where it is.
         :raises JimengLandingError: not copied yet; the task is not lost.
         """
-        if (there := self.find(record.content_key, target)) is not None:
+        if (there := self.find(record, target)) is not None:
             return there
         held = Downloaded(Path(), source.size, source.sha256, source.content_type or "video/mp4")
         if self._make_room(record, target, held) is not target:
