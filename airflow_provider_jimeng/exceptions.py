@@ -242,7 +242,7 @@ class JimengMissingOutputError(JimengLandingError):
 
 
 class JimengToleranceExceededError(JimengError):
-    """More items of a bulk run came to nothing than its tolerance allows; the report tells each fate."""
+    """More items of a bulk run came to nothing than its tolerance allows; the report tells which."""
 
     retry_helps = False
 

@@ -28,7 +28,7 @@ def chart(timeline: Timeline, slots: int | None) -> tuple[str, dict[str, Any] | 
     top = max(slots or 0, timeline.most, 1)
     points = " ".join(
         f"{at * _WIDTH / _BUCKETS:.1f},{y:.1f} {(at + 1) * _WIDTH / _BUCKETS:.1f},{y:.1f}"
-        for at, y in ((at, _HEIGHT * (1 - value / top)) for at, value in enumerate(values))
+        for at, y in ((at, _HEIGHT * max(0.0, 1 - value / top)) for at, value in enumerate(values))
     )
     limit = _HEIGHT * (1 - slots / top) if slots else None
     line = f'<line class="limit" x1="0" x2="{_WIDTH}" y1="{limit:.1f}" y2="{limit:.1f}"/>' if slots else ""

@@ -84,20 +84,14 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def depth_of(value: object) -> int:
-    """Return how many containers are inside each other, without recursion."""
-    deepest, level = 0, [value]
-    while level:
-        below: list[object] = []
-        for each in level:
-            if isinstance(each, dict):
-                below.extend(each.values())
-            elif isinstance(each, list | tuple):
-                below.extend(each)
-        deepest += 1
-        level = [each for each in below if isinstance(each, dict | list | tuple)]
-        if deepest > MAX_DEPTH:
-            break
-    return deepest
+    """Return how many containers are inside each other, no deeper than it matters."""
+    level: list[Any] = [value]
+    for depth in range(MAX_DEPTH + 1):
+        level = [each for each in level if isinstance(each, dict | list | tuple)]
+        if not level:
+            return depth
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return MAX_DEPTH + 1
 
 
 def _told(line: bytes, error: json.JSONDecodeError) -> str:

@@ -92,7 +92,7 @@ class Manifest:
         """
         Read it once, and tell all that is wrong with the form of every line.
 
-        Ids that clash cost another pass. It takes about a minute for a million lines.
+        Ids that clash cost another pass. A million lines take about half a minute of processor time.
 
         :param limit_errors: how many problems to return; all are counted, fatal ones always returned.
         """

@@ -80,10 +80,10 @@ class ReportWriter:
 
     :param folder: where the results are; its files are replaced, each as a whole.
     :param total: lines of the manifest, bad ones too.
-    :param clock: gives the time in epoch seconds.
+    :param clock: gives seconds, for the pace of :meth:`partial`.
     """
 
-    def __init__(self, folder: Target, total: int, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Target, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._total = total
         self._clock = clock

@@ -180,7 +180,7 @@ class Scout:
             supersede = None
             if not own and wanted.policies.on_input_changed != REUSE:
                 wanted, supersede = self._tools.inspect(wanted)
-            there = None if supersede is not None else self._landed(item, landings)
+            there = None if supersede is not None else self._landed(item, record, landings)
             if there is None:
                 content = Content(wanted, [item], supersede, record)
                 return Work(content, needs_submit=supersede is not None)
@@ -208,10 +208,12 @@ class Scout:
         now = 0.0 if record is None else ledger.now()
         return decide(record, policies=wanted.policies, attempts=attempts, now=now)
 
-    def _landed(self, item: Item, landings: list[LandingRecord]) -> Landed | None:
+    def _landed(self, item: Item, record: TaskRecord, landings: list[LandingRecord]) -> Landed | None:
         target = self._tools.folder.output(item.id)
         for landing in landings:
-            if landing.uri == target.uri and self._tools.lander.intact(landing, target):
+            if (landing.uri, landing.attempt) != (target.uri, record.attempt):
+                continue
+            if self._tools.lander.intact(landing, target):
                 return Landed(landing.uri, landing.size, landing.sha256, landing.content_type, fresh=False)
         return None
 

@@ -48,9 +48,6 @@ class Timeline:
         self._times.append(max(time, self._times[-1]) if self._times else time)
         self._in_use.append(in_use)
 
-    def __len__(self) -> int:
-        return len(self._times)
-
     def __iter__(self) -> Iterator[SlotEvent]:
         for time, in_use in zip(self._times, self._in_use, strict=True):
             yield SlotEvent(time, in_use)

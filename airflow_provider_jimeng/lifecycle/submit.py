@@ -176,17 +176,22 @@ class Submitter:
 
     def _release_unknown(self, record: TaskRecord) -> None:
         if record.never_sent:
-            log.info("An earlier owner of content %s died before it sent anything.", record.content_key)
-            reason, least = "its owner died before it sent anything", None
-        else:
-            log.warning(
-                "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases "
-                "it and submits again. If the vendor did accept it, this content is paid twice.",
-                record.content_key,
-                RESUBMIT,
-            )
-            reason, least = "on_unknown_submit=resubmit", record.resubmit_age_seconds
-        self.ledger.release(record.id, reason=reason, by=record.attempt_scope, min_age_seconds=least)
+            log.info("The owner of content %s fell silent before it sent anything.", record.content_key)
+            reason = "its owner fell silent before anything was sent"
+            self.ledger.release(record.id, reason=reason, by=record.attempt_scope)
+            return
+        log.warning(
+            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
+            "and submits again. If the vendor did accept it, this content is paid twice.",
+            record.content_key,
+            RESUBMIT,
+        )
+        self.ledger.release(
+            record.id,
+            reason="on_unknown_submit=resubmit",
+            by=record.attempt_scope,
+            min_age_seconds=record.resubmit_age_seconds,
+        )
 
     def _claim_request(
         self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: TaskRecord | None

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
-from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
+from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts
 from airflow_provider_jimeng.bulk.timeline import Timeline
 from airflow_provider_jimeng.media.target import Target
@@ -103,13 +103,13 @@ def slots_of(items: int, slots: int = 10, seed: int = 7) -> Timeline:
     return Timeline.of_intervals(intervals)
 
 
-def facts_of(items: int, slots: int = 10) -> RunFacts:
-    timeline = slots_of(items, slots)
+def facts_of(submits: int, slots: int = 10) -> RunFacts:
+    timeline = slots_of(submits, slots)
     begin, end = timeline.span or (START, START)
     return RunFacts(
         started_at=START,
         finished_at=end + 1,
-        submits=items,
+        submits=submits,
         possibly_billed=3,
         slots=slots,
         timeline=timeline,
@@ -118,11 +118,14 @@ def facts_of(items: int, slots: int = 10) -> RunFacts:
     )
 
 
-def write_report(folder: Target, fates: list[tuple[Fate, Item]], total: int | None = None) -> dict:
+def write_report(
+    folder: Target, fates: Sequence[tuple[Fate, Item | BadLine]], total: int | None = None
+) -> dict:
     writer = ReportWriter(folder, len(fates) if total is None else total)
     try:
         for fate, each in fates:
             writer.add(fate, each)
-        return writer.finish(facts_of(len(fates)))
+        submits = sum(fate.outcome in (Outcome.LANDED, Outcome.FAILED, Outcome.EXPIRED) for fate, _ in fates)
+        return writer.finish(facts_of(submits))
     finally:
         writer.close()

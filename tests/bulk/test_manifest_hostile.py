@@ -86,6 +86,7 @@ LINES = [
     Wrong("cut short", "m.jsonl", line() + line()[:30], 2, None, "cut short"),
     Wrong("HTML line", "m.jsonl", line() + b"<p>Bad gateway</p>\n", 2, None, "HTML"),
     Wrong("JSON array", "m.jsonl", b"[" + line().strip() + b"]\n", 1, None, "an array"),
+    Wrong("spread over lines", "m.jsonl", b"{\n", 1, None, "spread over many lines"),
     Wrong("JSON text", "m.jsonl", b'"image"\n', 1, None, "single value"),
     Wrong("JSON null", "m.jsonl", b"null\n", 1, None, "single value"),
     Wrong("NUL byte", "m.jsonl", line() + line().replace(b"a.png", b"a\x00.png"), 2, None, "NUL"),

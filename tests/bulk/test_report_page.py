@@ -15,12 +15,9 @@ import pytest
 
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 
-from tests.bulk.chromium import Page, chromium_page, chromium_path
+from tests.bulk.chromium import Page, chromium_page
 from tests.bulk.runs import folder_at, item, landed, mixed_fates, write_report
 
-pytestmark = pytest.mark.skipif(
-    chromium_path() is None, reason="no Chromium here: apt-get install chromium; .ci/run installs it"
-)
 ITEMS = 5000
 FILTER = "document.querySelector('#totals [data-outcome={}]').click()"
 FOUND = "document.getElementById('found').textContent"

@@ -23,6 +23,7 @@
   const number = (value) => value.toLocaleString("en-US");
   function span(seconds) {
     if (seconds < 60) return `${seconds.toFixed(1)} s`;
+    if (seconds < 600) return `${Math.floor(seconds / 60)} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
     const minutes = Math.round(seconds / 60);
     return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
   }
