@@ -23,7 +23,7 @@ from airflow_provider_jimeng.api.models import (
 from airflow_provider_jimeng.api.signing import sign_request
 from airflow_provider_jimeng.exceptions import JimengInputError
 
-__all__ = ["build_request", "encode_body", "query_body", "submit_body"]
+__all__ = ["build_request", "encode_body", "query_body", "submit_body", "urls_of_body"]
 
 _JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
 
@@ -45,6 +45,21 @@ def submit_body(req_key: str, image_url: str, video_url: str) -> dict[str, Any]:
         "req_key: this product takes a body of its own; give `body` in place of image_url and video_url. "
         "Nothing was sent, nothing was paid."
     )
+
+
+def urls_of_body(req_key: str, body: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """
+    Return image and video of a body that :func:`submit_body` might have built, ``None`` for any other body.
+
+    The values come unchecked. A body that says more than the two URLs is another wish.
+    """
+    given = {name: value for name, value in body.items() if name != "req_key"}
+    if req_key == MOTION_IMITATION and given.keys() == {"image_url", "video_url"}:
+        return given["image_url"], given["video_url"]
+    if req_key == MOTION_IMITATION_2 and given.keys() == {"image_urls", "video_url"}:
+        images = given["image_urls"]
+        return (images[0], given["video_url"]) if isinstance(images, list) and len(images) == 1 else None
+    return None
 
 
 def query_body(req_key: str, task_id: str, req_json: str | Mapping[str, Any] | None = None) -> dict[str, Any]:

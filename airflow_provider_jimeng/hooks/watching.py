@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,11 +24,15 @@ from airflow_provider_jimeng.policy.poll import (
     PollSettings,
     PollState,
     next_poll_delay,
+    worth_telling,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
     from airflow_provider_jimeng.ledger.records import TaskRecord
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -83,6 +88,7 @@ class Watcher:
     ) -> PollDecision:
         """Query until the task is over or the deadline has passed."""
         began, asked_to_wait = time.time(), 0.0
+        told: str | None = None
         while True:
             age = time.time() - (self.watched.submitted_at or began)
             delay = max(self.delay(age, poke_interval), asked_to_wait)
@@ -92,6 +98,10 @@ class Watcher:
             decision = self.ask()
             if decision.final:
                 return decision
+            word = worth_telling(decision)
+            if word is not None and word != told:
+                log.warning("Task %s is still waited for: %s", self.watched.task_id, word)
+            told = word
             asked_to_wait = decision.retry_after or 0.0
             if decision.refresh:
                 self.hook = self.hook.refreshed()

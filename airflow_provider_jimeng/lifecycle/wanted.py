@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.api.build import submit_body
+from airflow_provider_jimeng.api.build import submit_body, urls_of_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import (
     check_body,
@@ -98,6 +98,31 @@ def rendered(value: Any, field: str) -> Any:
     return value
 
 
+def _asked_for(request: Request, req_key: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the body to send and, of a product that takes an image and a video, the two URLs."""
+    image_url, video_url = request.image_url, request.video_url
+    if request.body is not None:
+        if image_url is not None or video_url is not None:
+            raise JimengInputError(
+                "body goes without image_url and video_url: give either the whole body or the two URLs. "
+                "Nothing was paid."
+            )
+        given = check_body(request.body, "body")
+        if given.get("req_key", req_key) != req_key:
+            raise JimengInputError(
+                "body names another req_key than the argument req_key: which product is meant? Nothing was "
+                "paid."
+            )
+        urls = urls_of_body(req_key, given)
+        if urls is None:
+            return {**given, "req_key": req_key}, {}
+        # The same wish as with the two arguments, and so the same content: paid for once, not twice.
+        image_url, video_url = urls
+    image_url = check_media_url(image_url, "image_url")
+    video_url = check_media_url(video_url, "video_url")
+    return submit_body(req_key, image_url, video_url), {"image_url": image_url, "video_url": video_url}
+
+
 def want(
     request: Request,
     *,
@@ -121,25 +146,7 @@ def want(
             "force_new must be a reason (a non-empty string) or None: the reason is what keeps a retry "
             "of the same task from paying again. Nothing was paid."
         )
-    if request.body is not None:
-        if request.image_url is not None or request.video_url is not None:
-            raise JimengInputError(
-                "body goes without image_url and video_url: give either the whole body or the two URLs. "
-                "Nothing was paid."
-            )
-        given = check_body(request.body, "body")
-        if given.get("req_key", req_key) != req_key:
-            raise JimengInputError(
-                "body names another req_key than the argument req_key: which product is meant? Nothing was "
-                "paid."
-            )
-        body = {**given, "req_key": req_key}
-        sources: dict[str, str] = {}
-    else:
-        image_url = check_media_url(request.image_url, "image_url")
-        video_url = check_media_url(request.video_url, "video_url")
-        body = submit_body(req_key, image_url, video_url)
-        sources = {"image_url": image_url, "video_url": video_url}
+    body, sources = _asked_for(request, req_key)
     identity = sources or {name: value for name, value in body.items() if name != "req_key"}
     canonical = canonical_inputs(identity, volatile)
     scope = settings.scope(req_key)

@@ -15,7 +15,7 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
-from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso
+from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher
@@ -200,7 +200,8 @@ class JimengMotionImitationOperator(SubmittingOperator):
             "task_id": record.task_id,
             "content_key": record.content_key,
             "attempt": record.attempt,
-            "reused": not landed.fresh,
+            # Paid for by somebody else, or landed by an earlier try: this task instance spent nothing now.
+            "reused": not landed.fresh or record.attempt_scope != provenance_of(context).attempt_scope,
         }
         self.log.info(
             "%s %s (task %s).", "Landed" if landed.fresh else "Already at", landed.uri, record.task_id

@@ -31,6 +31,7 @@ __all__ = [
     "decide_poll",
     "next_poll_delay",
     "processing_estimate",
+    "worth_telling",
 ]
 
 DONE = "done"
@@ -341,6 +342,13 @@ def next_poll_delay(
         return min(max(first, settings.min_delay), settings.max_first_delay)
     step = 0.15 * age if expected is None else 0.05 * max(expected, age - expected)
     return min(max(step * (0.9 + 0.3 * jitter), settings.min_delay * (1 + 0.1 * jitter)), settings.max_delay)
+
+
+def worth_telling(decision: PollDecision) -> str | None:
+    """Return what a person should be told of a wait that goes on: a hold's trouble, an odd status."""
+    if decision.note is not None:
+        return decision.note
+    return decision.message if decision.kind is PollKind.HOLD else None
 
 
 def processing_estimate(

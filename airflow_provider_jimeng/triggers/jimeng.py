@@ -24,6 +24,7 @@ from airflow_provider_jimeng.policy.poll import (
     PollState,
     decide_poll,
     next_poll_delay,
+    worth_telling,
 )
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
 from airflow_provider_jimeng.triggers.watch import watched_here
@@ -152,9 +153,10 @@ class JimengTaskTrigger(BaseTrigger):
             )
             if decision.kind in _OUTCOMES:
                 return self._verdict(task, state, decision)
-            if decision.note is not None and decision.note != told:
-                told = decision.note
-                self.log.warning("Task %s is still waited for: %s", task.task_id, told)
+            word = worth_telling(decision)
+            if word is not None and word != told:
+                self.log.warning("Task %s is still waited for: %s", task.task_id, word)
+            told = word
             asked_to_wait = decision.retry_after or 0.0
             if decision.refresh:
                 # A secrets backend may have rotated the keys since this trigger began.

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_jimeng.api.build import build_request, encode_body, query_body, submit_body
+from airflow_provider_jimeng.api.build import (
+    build_request,
+    encode_body,
+    query_body,
+    submit_body,
+    urls_of_body,
+)
 from airflow_provider_jimeng.api.models import (
     API_VERSION,
     MOTION_IMITATION,
@@ -149,3 +155,21 @@ class TestRequests:
             endpoint=Endpoint(), credentials=KEYS, action="a&b=c", version="1/2", body=b"{}", date=NOW
         )
         assert request.url.endswith("/?Action=a%26b%3Dc&Version=1%2F2")
+
+
+@pytest.mark.parametrize(
+    ("req_key", "body", "urls"),
+    [
+        (MOTION_IMITATION, {"image_url": "i", "video_url": "v"}, ("i", "v")),
+        (MOTION_IMITATION, {"image_url": "i", "video_url": "v", "req_key": MOTION_IMITATION}, ("i", "v")),
+        (MOTION_IMITATION, {"image_url": "i", "video_url": "v", "more": 1}, None),
+        (MOTION_IMITATION, {"image_url": "i"}, None),
+        (MOTION_IMITATION_2, {"image_urls": ["i"], "video_url": "v"}, ("i", "v")),
+        (MOTION_IMITATION_2, {"image_urls": ["i", "j"], "video_url": "v"}, None),
+        (MOTION_IMITATION_2, {"image_urls": "i", "video_url": "v"}, None),
+        (MOTION_IMITATION_2, {"image_urls": ["i"], "video_url": "v", "callback_url": "c"}, None),
+        ("jimeng_t2i_v40", {"image_url": "i", "video_url": "v"}, None),
+    ],
+)
+def test_a_body_of_two_urls_is_told_from_any_other(req_key, body, urls):
+    assert urls_of_body(req_key, body) == urls

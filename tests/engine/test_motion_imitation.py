@@ -241,3 +241,29 @@ def test_a_link_leads_to_the_task_while_it_is_deferred_and_to_the_result_after_i
     assert (
         engine.api.links(dag, run_id, "one_item.land", 0)["Jimeng result"] == f"file://{wanted[0]['output']}"
     )
+
+
+@pytest.mark.parametrize("waiting", ["worker", "deferred"])
+def test_a_batch_lands_its_manifest_and_a_rerun_pays_nothing(engine, vendor, tmp_path, waiting):
+    dag = f"imitation_batch_{waiting}"
+    manifest = [
+        {
+            "id": f"{waiting}-{number}",
+            "image": f"{vendor.url}/media/{waiting}-{number}.png",
+            "video": f"{vendor.url}/media/batch.mp4",
+        }
+        for number in range(8)
+    ]
+    before = accepted(vendor)
+    run = engine.api.run(dag, {"items": manifest, "output": str(tmp_path)}, seconds=240)
+    assert run["state"] == "success", engine.api.states(dag, run["dag_run_id"])
+    summary = engine.api.xcom(dag, run["dag_run_id"], "imitate")
+    assert (summary["total"], summary["landed"], summary["submits"]) == (8, 8, 8)
+    assert all((tmp_path / f"{line['id']}.mp4").read_bytes()[4:8] == b"ftyp" for line in manifest)
+    assert len((tmp_path / "report.jsonl").read_text().splitlines()) == 8
+    assert accepted(vendor) - before == 8
+
+    again = engine.api.run(dag, {"items": manifest[::-1], "output": str(tmp_path)}, seconds=240)
+    summary = engine.api.xcom(dag, again["dag_run_id"], "imitate")
+    assert (again["state"], summary["reused"], summary["submits"]) == ("success", 8, 0)
+    assert accepted(vendor) - before == 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,8 +55,15 @@ def file(airflow_home: Path) -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
-@pytest.mark.usefixtures("airflow_metadata")
-def test_every_way_to_run_lands_the_same_task_and_pays_for_it_once(tmp_path: Path, file: Path):
+@pytest.fixture
+def metadata(airflow_metadata: str, tmp_path: Path) -> str:
+    """Return the URL of a copy of the home's metadata database: what runs here leaves no rows to others."""
+    path = tmp_path / "airflow.db"
+    shutil.copyfile(airflow_metadata.removeprefix("sqlite:///"), path)
+    return f"sqlite:///{path}"
+
+
+def test_every_way_to_run_lands_the_same_task_and_pays_for_it_once(tmp_path: Path, file: Path, metadata: str):
     with Emulator(EmulatorConfig(concurrency=1, duration=0.5)) as emulator:
         connection = {
             "conn_type": "volcengine",
@@ -66,6 +74,7 @@ def test_every_way_to_run_lands_the_same_task_and_pays_for_it_once(tmp_path: Pat
         environment = {
             **os.environ,
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
             "AIRFLOW__JIMENG__LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
         }
         file.write_text(DAGS.format(media=f"{emulator.url}/media", output=tmp_path))

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import DAG, task, task_group
 from airflow_provider_jimeng.operators.jimeng import (
+    JimengBatchOperator,
     JimengLandResultOperator,
     JimengMotionImitationOperator,
     JimengSubmitTaskOperator,
@@ -77,6 +78,15 @@ with DAG(
         video_url="{{ var.value.imitation_media }}/day.mp4",
         output="{{ var.value.imitation_output }}/{{ ds }}.mp4",
     )
+
+for waiting in ("worker", "deferred"):
+    with DAG(dag_id=f"imitation_batch_{waiting}", schedule=None, catchup=False):
+        JimengBatchOperator(
+            task_id="imitate",
+            manifest=items(),
+            output="{{ dag_run.conf['output'] }}",
+            deferrable=waiting == "deferred",
+        )
 
 
 def presigned(url: str, name: str) -> str:
