@@ -19,7 +19,8 @@ KINDS = [getattr(exceptions, name) for name in exceptions.__all__]
 FINAL = {
     "JimengConfigurationError", "JimengCredentialError", "JimengInputChangedError", "JimengInputError",
     "JimengMissingOutputError", "JimengOutputExistsError", "JimengPermissionError",
-    "JimengRetryableTaskError", "JimengTaskExpiredError", "JimengTaskFailedError", "JimengUnknownSubmitError",
+    "JimengRetryableTaskError", "JimengRunIncompleteError", "JimengTaskExpiredError", "JimengTaskFailedError",
+    "JimengToleranceExceededError", "JimengUnknownSubmitError",
 }  # fmt: skip
 FACTS = {"code": 50411, "request_id": "r", "task_id": "7", "content_key": "k", "http_status": 400}
 
