@@ -37,6 +37,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors, set_current
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle import submit as submitting
 from airflow_provider_jimeng.operators.jimeng import (
     JimengLandResultOperator,
     JimengMotionImitationOperator,
@@ -296,6 +297,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     monkeypatch.setattr(slot_policy, "COOL_DOWN_SECONDS", 0.3)
     monkeypatch.setattr(slot_trigger, "_LOOK_SECONDS", 0.1)
     monkeypatch.setattr(watch, "FRESH_SECONDS", 0.05)
+    # A leg that waited for a late answer would be two deadlines longer; the tests of that set it themselves.
+    monkeypatch.setattr(submitting, "_LATE_SECONDS", 0.0)
 
 
 class Bench:

@@ -7,10 +7,8 @@ Interface document, "Submit a task" and "Query a task"; vendor facts, section 4.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_jimeng.api.models import (
@@ -22,6 +20,10 @@ from airflow_provider_jimeng.api.models import (
 )
 from airflow_provider_jimeng.api.signing import sign_request
 from airflow_provider_jimeng.exceptions import JimengInputError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
 
 __all__ = ["build_request", "encode_body", "query_body", "submit_body", "urls_of_body"]
 

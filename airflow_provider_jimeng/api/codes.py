@@ -10,10 +10,10 @@ Sources: the interface document's "Business error codes", vendor facts section 3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.models import Answer, Envelope
 from airflow_provider_jimeng.exceptions import (
@@ -29,6 +29,9 @@ from airflow_provider_jimeng.exceptions import (
     JimengThrottledError,
     JimengUnknownSubmitError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "RULES",

@@ -12,12 +12,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Collection
 from pathlib import PurePath
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_jimeng.exceptions import JimengInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["check_media_url", "check_output", "is_loopback_host", "refuse"]
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
 
 MOTION_IMITATION = "jimeng_dream_actor_m1_gen_video_cv"
 MOTION_IMITATION_2 = "jimeng_dreamactor_m20_gen_video"

@@ -12,12 +12,14 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_jimeng.api.codes import RULES, code_named
 from airflow_provider_jimeng.api.models import Answer, Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["clean_text", "parse_answer", "readable_task_id", "status_of", "task_id_of", "video_url_of"]
 

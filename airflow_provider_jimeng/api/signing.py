@@ -15,12 +15,15 @@ import datetime as dt
 import hashlib
 import hmac
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from airflow_provider_jimeng.exceptions import JimengInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "ALGORITHM",

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, MOTION_IMITATION_2
 from airflow_provider_jimeng.api.validation import check_media_url, check_req_key, check_variant
 from airflow_provider_jimeng.bulk.ids import read_id
 from airflow_provider_jimeng.bulk.items import BadLine, Item, Problem
 from airflow_provider_jimeng.exceptions import JimengInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 #: What a manifest's media may be named by; anything but the web is presigned at submit time.
 MEDIA_SCHEMES = ("https", "http", "s3", "gs", "tos", "abfs")

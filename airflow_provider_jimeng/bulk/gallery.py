@@ -13,11 +13,9 @@ import hashlib
 import heapq
 import html
 import json
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -25,6 +23,9 @@ from airflow_provider_jimeng.bulk.chart import chart
 from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
     from airflow_provider_jimeng.bulk.timeline import Timeline
 
 #: A page with more rows than this is slow to open; ``report.jsonl`` has them all.

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_jimeng.bulk.fields import Row
 from airflow_provider_jimeng.bulk.snapshot import BOM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Ten times what the longest URLs and generous notes take; a longer line is not held in memory.
 MAX_LINE_BYTES = 1024 * 1024

@@ -12,7 +12,6 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -31,6 +30,8 @@ from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_jimeng.bulk.content import Folder
     from airflow_provider_jimeng.bulk.items import Item
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
@@ -82,8 +83,9 @@ def land(tools: Tools, content: Content, items: tuple[Item, ...], url: str | Non
         result.record = tools.ledger.get(record.id) or record
     except (JimengLandingError, JimengLedgerError) as error:
         result.trouble = error
-        if isinstance(error, JimengLandingError) and not error.retry_helps:
-            result.record = tools.ledger.latest(content.key)
+        if isinstance(error, JimengLandingError) and not error.retry_helps and result.record is not None:
+            # The row that was found missing, and no newer one: another line may have paid again by now.
+            result.record = tools.ledger.get(result.record.id) or result.record
     return result
 
 

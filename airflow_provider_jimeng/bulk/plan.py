@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.bulk.items import BadLine, Item
@@ -14,6 +13,8 @@ from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.store import Ledger
 

@@ -12,7 +12,6 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_jimeng.policy.poll import PollDecision, PollSettings, PollState, decide_poll
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_jimeng.bulk.pace import Pace
     from airflow_provider_jimeng.client.aio import AsyncClient
     from airflow_provider_jimeng.lifecycle.harvest import Watched

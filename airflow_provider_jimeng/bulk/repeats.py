@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.ids import fold_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class RepeatFinder:

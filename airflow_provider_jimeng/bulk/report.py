@@ -16,11 +16,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.bulk.gallery import GalleryRow, write_gallery
 from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, BadLine, Fate, Item, Outcome
@@ -29,6 +28,9 @@ from airflow_provider_jimeng.bulk.timeline import SlotEvent, Timeline
 from airflow_provider_jimeng.exceptions import JimengError, JimengProtocolError
 from airflow_provider_jimeng.ledger.keys import redact_text, redact_url
 from airflow_provider_jimeng.media.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["ReportWriter", "RunFacts", "SlotEvent", "Timeline"]
 

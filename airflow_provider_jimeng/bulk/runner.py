@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,8 @@ from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow_provider_jimeng.bulk.items import BadLine
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import Scope

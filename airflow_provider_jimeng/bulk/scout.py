@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ from airflow_provider_jimeng.lifecycle.land import Landed
 from airflow_provider_jimeng.lifecycle.wanted import REUSE, Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
 

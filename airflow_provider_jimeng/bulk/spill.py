@@ -9,9 +9,12 @@ import tempfile
 import threading
 import weakref
 from array import array
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import JimengProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HEADER = struct.Struct("<II")
 

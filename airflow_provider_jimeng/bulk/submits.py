@@ -6,8 +6,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -27,6 +25,9 @@ from airflow_provider_jimeng.lifecycle.submit import InHand, Waiting
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Collection
+
     from airflow_provider_jimeng.bulk.progress import Progress
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import Scope

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +10,8 @@ from airflow_provider_jimeng.bulk.content import Folder, Mine
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item
     from airflow_provider_jimeng.client.aio import AsyncClient
     from airflow_provider_jimeng.client.settings import AccountSettings

@@ -6,7 +6,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: The loggers that write URLs with their query strings, at level DEBUG.
 _TALKATIVE = ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.poolmanager")

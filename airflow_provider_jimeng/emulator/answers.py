@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import random
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping
 
 SUCCESS = 10000
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.emulator.tasks import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from airflow_provider_jimeng.emulator.journal import Journal
 
 #: Versions of the state file that can be read.

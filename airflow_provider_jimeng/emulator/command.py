@@ -11,12 +11,15 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.emulator.config import INPUTS, RESULTS, EmulatorConfig
 from airflow_provider_jimeng.emulator.faults import Fault
 from airflow_provider_jimeng.emulator.journal import JournalError
 from airflow_provider_jimeng.emulator.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

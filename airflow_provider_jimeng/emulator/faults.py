@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-import random
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping, Sequence
 
 #: What may go wrong where. "done" is decided when the task is accepted, and shows when it ends.
 KINDS: Mapping[str, frozenset[str]] = {

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from airflow_provider_jimeng.emulator.params import media_urls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 #: Vendor facts, section 4 (2.0): images under 4.7 MB.
 MAX_IMAGE_BYTES = int(4.7 * 1024 * 1024)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.emulator.answers import SUCCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from airflow_provider_jimeng.emulator.book import Book
     from airflow_provider_jimeng.emulator.tasks import Task
 

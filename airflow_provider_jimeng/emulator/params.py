@@ -6,12 +6,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, MOTION_IMITATION_2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _REQ_KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")

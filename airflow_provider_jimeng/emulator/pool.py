@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: A job that takes longer than this many real seconds is given up.
 JOB_SECONDS = 300.0

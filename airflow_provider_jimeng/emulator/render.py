@@ -12,16 +12,18 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from airflow_provider_jimeng.emulator.motion import Motion, motions
 from airflow_provider_jimeng.emulator.results import tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 FPS = 25
 #: Vendor facts, section 4 (2.0): at most 30 s of video.

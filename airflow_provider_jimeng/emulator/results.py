@@ -12,8 +12,10 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 #: One second of H.264, 160x96, 25 fps, faststart; zlib, base 85.
 _TINY = (

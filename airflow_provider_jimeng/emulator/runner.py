@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_jimeng.emulator.config import EmulatorConfig
 from airflow_provider_jimeng.emulator.faults import Fault
 from airflow_provider_jimeng.emulator.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from types import TracebackType
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ import asyncio
 import dataclasses
 import email.utils
 import random
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -26,6 +25,8 @@ from airflow_provider_jimeng.emulator.studio import Studio
 from airflow_provider_jimeng.emulator.vendor import Vendor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_jimeng.emulator.config import EmulatorConfig
 
 

@@ -12,9 +12,12 @@ import datetime as dt
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 ALGORITHM = "HMAC-SHA256"
 ALWAYS_SIGNED = ("host", "x-content-sha256", "x-date")

@@ -14,7 +14,6 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,8 @@ from airflow_provider_jimeng.emulator.pool import WorkerError, WorkerPool
 from airflow_provider_jimeng.emulator.results import ResultUnavailableError, cheap_result
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from airflow_provider_jimeng.emulator.config import EmulatorConfig
     from airflow_provider_jimeng.emulator.tasks import Task
     from airflow_provider_jimeng.emulator.vendor import Vendor

@@ -7,7 +7,6 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,8 @@ from airflow_provider_jimeng.emulator.signature import Account, Received, Refusa
 from airflow_provider_jimeng.emulator.tasks import Task
 
 if TYPE_CHECKING:
+    import random
+
     from airflow_provider_jimeng.emulator.book import Book
     from airflow_provider_jimeng.emulator.faults import ActiveFault, FaultBook
 

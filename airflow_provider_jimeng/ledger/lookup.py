@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +14,8 @@ from airflow_provider_jimeng.ledger.schema import digest, landings, tasks
 from airflow_provider_jimeng.ledger.states import LIVE, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
     from sqlalchemy.engine import Connection
 
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
@@ -70,8 +71,11 @@ _LIVE = frozenset(str(state) for state in LIVE)
 def _rank(values: Any) -> tuple[int, int]:
     if values["live_key"] is not None:
         return 2, values["attempt"]
-    standing = values["extra"] and not values["superseded"] and values["state"] in _LIVE
-    return int(standing), values["attempt"]
+    if values["extra"] and not values["superseded"] and values["state"] in _LIVE:
+        return 1, values["attempt"]
+    state, billed = values["state"], values["possibly_billed"]
+    nothing = state == str(TaskState.REJECTED) or (state == str(TaskState.RELEASED) and not billed)
+    return -int(nothing), values["attempt"]
 
 
 def landings_many(conn: Connection, keys: Iterable[str]) -> dict[str, list[LandingRecord]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
@@ -30,6 +29,8 @@ from airflow_provider_jimeng.ledger.records import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Connection
 
 __all__ = ["Ledger"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import and_, case, func, or_, select
 
 from airflow_provider_jimeng.ledger.rows import in_scope, landing_record, task_record
 from airflow_provider_jimeng.ledger.schema import digest, landings, tasks
@@ -36,14 +36,21 @@ __all__ = [
 _HISTORY = 20
 
 
+def came_to_nothing() -> ColumnElement[bool]:
+    """Return the condition that a row certainly created no task: refused, or given up before it was sent."""
+    given_up = and_(tasks.c.state == str(TaskState.RELEASED), ~tasks.c.possibly_billed)
+    return or_(tasks.c.state == str(TaskState.REJECTED), given_up)
+
+
 def latest(conn: Connection, content_key: str) -> TaskRecord | None:
     """
     Return what stands for a content now.
 
-    The live row; else a further id of it that still stands for paid work; else its newest attempt.
+    The live row; else a further id of it that still stands for paid work; else its newest attempt, of which
+    those that certainly created nothing come last: they don't hide a verdict or a result that was paid for.
     """
     standing = and_(tasks.c.extra, ~tasks.c.superseded, tasks.c.state.in_([str(state) for state in LIVE]))
-    rank = case((tasks.c.live_key.is_not(None), 0), (standing, 1), else_=2)
+    rank = case((tasks.c.live_key.is_not(None), 0), (standing, 1), (came_to_nothing(), 3), else_=2)
     query = select(tasks).where(tasks.c.content_key == content_key)
     row = conn.execute(query.order_by(rank, tasks.c.attempt.desc()).limit(1)).first()
     return None if row is None else task_record(row)
@@ -84,8 +91,8 @@ def landing_at(conn: Connection, uri: str, *, lock: bool = False) -> LandingReco
 
 
 def _count(conn: Connection, conditions: Iterable[ColumnElement[bool]]) -> int:
-    # A rejected row cost nothing; a row that only keeps a further id is no submit of its own.
-    counted = and_(tasks.c.state != str(TaskState.REJECTED), tasks.c.origin_id.is_(None), *conditions)
+    # What certainly created nothing cost nothing; a row that only keeps a further id is no submit of its own.
+    counted = and_(~came_to_nothing(), tasks.c.origin_id.is_(None), *conditions)
     return int(conn.execute(select(func.count()).select_from(tasks).where(counted)).scalar_one())
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import (
@@ -16,6 +17,7 @@ from airflow_provider_jimeng.lifecycle.harvest import (
     harvest_doubt,
     record_verdict,
 )
+from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +59,10 @@ def settle_holders(ledger: Ledger, client: SyncClient, holders: Iterable[TaskRec
         watched = Watched(holder.task_id or "", holder.scope.req_key, holder.submitted_at)
         state, decision = harvest(client, watched, now=now)
         _, decision = harvest_doubt(client, watched, state, decision, now=ledger.now, sleep=time.sleep)
+        if decision.kind is PollKind.EXPIRED and now - (holder.submitted_at or now) < TASK_LIFETIME_SECONDS:
+            # Only a task's own watcher gives it up early: a vendor that is confused for a quarter of a
+            # minute must not cost everybody's paid tasks.
+            continue
         try:
             after = record_verdict(ledger, holder, decision)
         except JimengLedgerError as error:

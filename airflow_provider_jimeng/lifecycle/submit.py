@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from airflow_provider_jimeng.ledger.records import (
     Refused,
     TaskRecord,
 )
-from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
 from airflow_provider_jimeng.lifecycle.decide import Step, decide
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
@@ -55,6 +56,8 @@ log = logging.getLogger(__name__)
 _TURNS = 8
 #: Signing again (clock) and refreshing credentials are new sends; one of them is enough.
 _SENDS = 2
+#: How long a process stays for an answer that is late, at most, before it tells of an unknown.
+_LATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Submitter:
         settled = False
         for _ in range(_TURNS):
             record = self.ledger.latest(wanted.key)
-            if supersede is None or record is None or record.id != supersede.id:
+            if not _is_to_be_replaced(record, supersede):
                 decision = decide(
                     record,
                     policies=wanted.policies,
@@ -212,8 +215,8 @@ class Submitter:
             daily_submit_limit=self.settings.daily_submit_limit,
             budget=self.budget,
             expected_latest=None if record is None else record.id,
-            supersede=record is not None
-            and (record.state is TaskState.EXPIRED or (supersede is not None and record.id == supersede.id)),
+            supersede=(record is not None and record.state is TaskState.EXPIRED)
+            or _is_to_be_replaced(record, supersede),
             validators=wanted.validators,
         )
 
@@ -228,11 +231,14 @@ class Submitter:
         body = encode_body(wanted.body)
         for send in range(_SENDS):
             record = self._begin(record, started if send == 0 else self.clock())
+            sent_at = self.clock()
             outcome = judge_submit(self._submit_once(record, body), now=time.time())
             if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
-                return InHand(self.keep_id(record, outcome.task_id, outcome.request_id), reused=False)
+                return InHand(self._keep(record, outcome.task_id, outcome.request_id), reused=False)
             if outcome.kind is SubmitKind.UNKNOWN:
-                return self._unknown(record, outcome, wanted)
+                # A connection that broke can't answer any more; one that was only slow still may.
+                slow = outcome.http_status is None and self.clock() - sent_at >= 0.9 * record.send_deadline
+                return self._unknown(record, outcome, wanted, slow=slow)
             if send + 1 < _SENDS and self._may_send_again(outcome):
                 continue
             self._not_created(record, outcome, wanted)
@@ -283,6 +289,16 @@ class Submitter:
         except BaseException as error:
             # Airflow's timeouts and a user's interrupt arrive here as exceptions while the bytes may be out.
             self._note_unknown(record, f"the send was interrupted ({type(error).__name__})", None, None)
+            raise
+
+    def _keep(self, record: TaskRecord, task_id: str, request_id: str | None) -> TaskRecord:
+        try:
+            return self.keep_id(record, task_id, request_id)
+        except BaseException:
+            # Airflow's timeouts strike the main thread; this one holds the process until the id is kept.
+            threading.Thread(
+                target=self.keep_id, args=(record, task_id, request_id), name="jimeng-keep"
+            ).start()
             raise
 
     def keep_id(self, record: TaskRecord, task_id: str, request_id: str | None) -> TaskRecord:
@@ -339,8 +355,25 @@ class Submitter:
                 error,
             )
 
-    def _unknown(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> Waiting:
+    def _late_row(self, record: TaskRecord) -> TaskRecord | None:
+        """Stay for an answer that is late: its id is kept by this process, and is lost if it ends first."""
+        until = self.clock() + min(_LATE_SECONDS, 2 * record.send_deadline)
+        while True:
+            try:
+                row = self.ledger.get(record.id)
+            except JimengLedgerError:
+                row = None
+            if row is not None and row.task_id is not None:
+                return row
+            if self.clock() >= until:
+                return None
+            self.sleep(0.5)
+
+    def _unknown(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted, *, slow: bool) -> Ensured:
         self._note_unknown(record, outcome.message, outcome.code, outcome.request_id)
+        late = self._late_row(record) if slow else None
+        if late is not None:
+            return InHand(late, reused=False)
         if wanted.policies.on_unknown_submit == RESUBMIT:
             return Waiting("quarantine", retry_after=record.resubmit_age_seconds)
         error = decide_unknown(record, outcome)
@@ -361,6 +394,13 @@ class Submitter:
             retry_after=outcome.retry_after,
             jitter=self.jitter(),
         )
+
+
+def _is_to_be_replaced(record: TaskRecord | None, supersede: TaskRecord | None) -> bool:
+    """Return whether the content's row is the finished one that the user chose to pay for again."""
+    if record is None or supersede is None:
+        return False
+    return record.id == supersede.id and record.state in SUPERSEDABLE
 
 
 def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownSubmitError:

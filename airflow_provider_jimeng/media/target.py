@@ -89,16 +89,18 @@ class Target:
         except Exception as error:
             raise self._trouble("could not be read", error) from error
 
-    def publish(self, source: Path) -> Stat:
+    def publish(self, source: Path, *, exclusive: bool = False) -> Stat:
         """
         Put a local file here, all of it or nothing.
 
         On a disk a reader never sees half a file (temporary name, flush, rename); an object store shows an
         object only once it is complete.
+
+        :param exclusive: refuse, on a disk, a file that came there meanwhile; an object store can't.
         """
         try:
             if self.is_local:
-                self._publish_local(source)
+                self._publish_local(source, exclusive=exclusive)
             else:
                 self.fs.put_file(str(source), self.path)
         except Exception as error:
@@ -108,7 +110,7 @@ class Target:
             raise self._trouble("is not what was written", None)
         return stat
 
-    def _publish_local(self, source: Path) -> None:
+    def _publish_local(self, source: Path, *, exclusive: bool = False) -> None:
         parent = os.path.dirname(self.path)
         os.makedirs(parent, exist_ok=True)
         temporary = os.path.join(parent, f".{os.path.basename(self.path)}.{uuid.uuid4().hex}.part")
@@ -118,7 +120,8 @@ class Target:
                     writer.write(chunk)
                 writer.flush()
                 os.fsync(writer.fileno())
-            os.replace(temporary, self.path)
+            if not (exclusive and _linked(temporary, self.path)):
+                os.replace(temporary, self.path)
         finally:
             if os.path.exists(temporary):
                 os.unlink(temporary)
@@ -175,6 +178,21 @@ class Target:
             f"{self.uri} {what}{reason}. The task is not lost: the result is stored by a retry, within 12 "
             "hours of its submit, and nothing is submitted again"
         )
+
+
+def _linked(existing: str, new: str) -> bool:
+    """
+    Give a file a further name that nothing has yet; tell whether this filesystem can.
+
+    :raises FileExistsError: something has it.
+    """
+    try:
+        os.link(existing, new)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,8 @@ from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.bulk.content import Folder
     from airflow_provider_jimeng.bulk.runner import Parked

@@ -190,10 +190,10 @@ def test_a_store_in_trouble_delays_landings_and_no_submit(
     down.set()
     usual = type(place("/"))._publish_local
 
-    def publish(target: Any, source: Path) -> None:
+    def publish(target: Any, source: Path, **how: bool) -> None:
         if down.is_set():
             raise OSError("the store is down")
-        usual(target, source)
+        usual(target, source, **how)
 
     monkeypatch.setattr(type(place("/")), "_publish_local", publish)
     fates: list[Fate] = []

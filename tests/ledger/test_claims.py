@@ -106,9 +106,11 @@ def test_what_is_paid_for_is_replaced_only_on_purpose_and_only_if_it_is_what_the
     assert bench.now(record).superseded
     assert bench.now(record).state is state
     assert bench.ledger.latest(key) == second
-    # The superseded row does not come back when its successor comes to nothing.
-    rejected = bench.ledger.record_rejected(second, message="busy")
-    assert bench.ledger.latest(key) == rejected
+    # The superseded row stands again when its successor comes to nothing: who did not choose to replace it
+    # must find what was paid for, and who did has to choose again.
+    bench.ledger.record_rejected(second, message="busy")
+    assert bench.ledger.latest(key) == bench.now(record)
+    assert bench.found(key, expected_latest=record.id).id == record.id
 
 
 def test_a_superseding_claim_can_be_repeated(bench: Bench):

@@ -323,7 +323,7 @@ def test_a_kill_while_landing_loses_neither_result(
 
 
 def test_a_disk_that_is_full_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -178,6 +178,38 @@ def test_a_dripping_answer_does_not_outlast_the_deadline(bench: Bench) -> None:
     assert bench.accepted == 1
 
 
+def test_a_process_stays_for_an_answer_that_is_late_and_takes_its_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "_LATE_SECONDS", 5.0)
+    bench.connect(submit_deadline=0.6, read_timeout=30)
+    bench.emu.add_fault("submit:delay,created=true,seconds=1.2")
+    bench.imitate()
+    assert Path(bench.output).exists()
+    assert bench.accepted == 1
+
+
+def test_an_id_outlives_an_interruption_of_the_thread_that_got_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = submit.Submitter.keep_id
+    main = threading.current_thread()
+
+    class TimedOutError(BaseException):
+        """Airflow's timeouts strike the main thread."""
+
+    def struck(self: submit.Submitter, *arguments: Any) -> Any:
+        if threading.current_thread() is main:
+            raise TimedOutError
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(submit.Submitter, "keep_id", struck)
+    with pytest.raises(TimedOutError):
+        bench.imitation().leg()
+    until(lambda: bench.states() == ["submitted"])
+    assert bench.accepted == 1
+
+
 def test_a_late_answer_brings_its_id_into_the_ledger(bench: Bench) -> None:
     bench.connect(submit_deadline=0.6, read_timeout=30)
     bench.emu.add_fault("submit:delay,created=true,seconds=1.2")
@@ -427,14 +459,14 @@ def test_a_worker_that_dies_between_intent_and_answer_leaves_an_unknown(
     def die(*_: Any, **__: Any) -> Any:
         raise Killed
 
-    usual = submit.Submitter.keep_id, submit.Submitter._note_unknown
-    monkeypatch.setattr(submit.Submitter, "keep_id", die)
+    usual = submit.Submitter._keep, submit.Submitter._note_unknown
+    monkeypatch.setattr(submit.Submitter, "_keep", die)
     monkeypatch.setattr(submit.Submitter, "_note_unknown", die)
     instance = bench.imitation()
     with pytest.raises(Killed):
         instance.leg()
     assert bench.states() == ["intent"]
-    monkeypatch.setattr(submit.Submitter, "keep_id", usual[0])
+    monkeypatch.setattr(submit.Submitter, "_keep", usual[0])
     monkeypatch.setattr(submit.Submitter, "_note_unknown", usual[1])
 
     with pytest.raises(JimengUnknownSubmitError):
