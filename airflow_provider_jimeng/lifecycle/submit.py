@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
-    JimengError,
     JimengLedgerError,
     JimengNotSentError,
     JimengProtocolError,
     JimengSpendLimitError,
-    JimengUnknownSubmitError,
 )
 from airflow_provider_jimeng.ledger.records import (
     DEFAULT_EXPECTED_SECONDS,
@@ -38,6 +36,7 @@ from airflow_provider_jimeng.ledger.records import (
 from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
 from airflow_provider_jimeng.lifecycle.decide import Step, decide
+from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 from airflow_provider_jimeng.policy.backoff import backoff_delay
@@ -376,15 +375,14 @@ class Submitter:
             return InHand(late, reused=False)
         if wanted.policies.on_unknown_submit == RESUBMIT:
             return Waiting("quarantine", retry_after=record.resubmit_age_seconds)
-        error = decide_unknown(record, outcome)
-        raise error
+        raise unknown_error(record, outcome)
 
     def _not_created(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> None:
         self.ledger.record_rejected(
             record, code=outcome.code, message=outcome.message, request_id=outcome.request_id
         )
         if outcome.throttled is None:
-            raise _refusal(outcome, wanted.key)
+            raise refusal_error(outcome, wanted.key)
         log.info(
             "The vendor refused a submit for now (%s): all claims of the account cool down.", outcome.code
         )
@@ -398,30 +396,5 @@ class Submitter:
 
 def _is_to_be_replaced(record: TaskRecord | None, supersede: TaskRecord | None) -> bool:
     """Return whether the content's row is the finished one that the user chose to pay for again."""
-    if record is None or supersede is None:
-        return False
-    return record.id == supersede.id and record.state in SUPERSEDABLE
-
-
-def decide_unknown(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownSubmitError:
-    """Return the error that tells of a submit whose outcome is not known."""
-    return JimengUnknownSubmitError(
-        f"Nobody knows whether the vendor accepted this submit ({outcome.message or 'no answer came'}). It "
-        "may be running and may be billed once; it is not sent again by itself. See `ledger list --state "
-        "unknown`: adopt the task id if the vendor has one, or release the record to submit again",
-        code=outcome.code,
-        request_id=outcome.request_id,
-        content_key=record.content_key,
-        http_status=outcome.http_status,
-    )
-
-
-def _refusal(outcome: SubmitOutcome, key: str) -> JimengError:
-    kind = outcome.error or JimengNotSentError
-    return kind(
-        f"The submit was refused: {outcome.message}",
-        code=outcome.code,
-        request_id=outcome.request_id,
-        http_status=outcome.http_status,
-        content_key=key,
-    )
+    same = record is not None and supersede is not None and record.id == supersede.id
+    return same and record is not None and record.state in SUPERSEDABLE

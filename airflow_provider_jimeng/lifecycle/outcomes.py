@@ -1,0 +1,37 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""The errors that a submit can end in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.exceptions import JimengError, JimengNotSentError, JimengUnknownSubmitError
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.policy.submit import SubmitOutcome
+
+
+def unknown_error(record: TaskRecord, outcome: SubmitOutcome) -> JimengUnknownSubmitError:
+    """Return the error that tells of a submit whose outcome is not known."""
+    return JimengUnknownSubmitError(
+        f"Nobody knows whether the vendor accepted this submit ({outcome.message or 'no answer came'}). It "
+        "may be running and may be billed once; it is not sent again by itself. See `ledger list --state "
+        "unknown`: adopt the task id if the vendor has one, or release the record to submit again",
+        code=outcome.code,
+        request_id=outcome.request_id,
+        content_key=record.content_key,
+        http_status=outcome.http_status,
+    )
+
+
+def refusal_error(outcome: SubmitOutcome, key: str) -> JimengError:
+    """Return the error of a submit that certainly created nothing."""
+    kind = outcome.error or JimengNotSentError
+    return kind(
+        f"The submit was refused: {outcome.message}",
+        code=outcome.code,
+        request_id=outcome.request_id,
+        http_status=outcome.http_status,
+        content_key=key,
+    )
