@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,49 +116,3 @@ def test_a_silent_ledger_stops_submits_and_loses_nothing(
     assert during <= 8
     assert outcomes(fates) == {"landed": 10}
     assert works.accepted == 10
-
-
-PROCESS = """
-import json, sys
-from pathlib import Path
-from types import SimpleNamespace
-from tests.bulk.kit import Works, items
-told = json.loads(sys.argv[1])
-config = SimpleNamespace(**told["config"])
-emu = SimpleNamespace(url=told["url"], config=config, media_url=lambda name: f"{told['url']}/media/{name}")
-works = Works(emu, Path(told["folder"]))
-print("begun", flush=True)
-works.run(items(emu, range(told["count"])))
-"""
-
-
-def test_a_run_killed_outright_again_and_again_pays_once(works: Works, emu: Emulator) -> None:
-    told = json.dumps(
-        {
-            "url": emu.url,
-            "folder": str(works.folder),
-            "count": 24,
-            "config": {
-                "access_key": emu.config.access_key,
-                "secret_key": emu.config.secret_key,
-                "concurrency": 4,
-            },
-        }
-    )
-    for accepted in (3, 9, 15):
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROCESS, told], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        while works.accepted < accepted and process.poll() is None:
-            threading.Event().wait(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-
-    fates = works.run(items(emu, range(24)))
-    # A kill between the vendor's answer and the ledger leaves an unknown, which is told and never paid again.
-    told_of = outcomes(fates)
-    assert told_of.get("landed", 0) + told_of.get("unknown", 0) == 24
-    assert works.paid_twice() == []
-    assert works.accepted <= 24
