@@ -34,7 +34,7 @@ unit: $(TEST_VENV)/.installed
 
 # One after the other: two Airflows at once on two cores only make each other late.
 engine: $(TEST_VENV)/.installed
-	$(TEST_PYTHON) -m pytest -m engine --durations=15 $(ARGS)
+	$(TEST_PYTHON) -m pytest -m engine -o faulthandler_timeout=590 --durations=15 $(ARGS)
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m ruff check .
