@@ -201,13 +201,23 @@ def parse_connection(
         submit_deadline=fields.seconds("submit_deadline", default=60.0),
         verify=fields.verify("verify"),
         proxies=fields.proxies("proxies"),
-        submit_qps=fields.rate("submit_qps", default=DEFAULT_SUBMIT_QPS),
+        submit_qps=fields.rate("submit_qps", default=_usual_submit_qps(limits)),
         query_qps=fields.rate("query_qps", default=DEFAULT_QUERY_QPS),
         max_concurrency=limits,
         daily_submit_limit=fields.integer("daily_submit_limit", low=1, high=1_000_000_000),
         price_per_second=fields.number("price_per_second", default=None, low=0, high=1_000_000),
         allowed_networks=fields.networks("allowed_networks"),
     )
+
+
+def _usual_submit_qps(limits: int | Mapping[str, int] | None) -> float:
+    """
+    Return submits a second that keep known slots busy: all of them are filled within five seconds.
+
+    An account with many slots has an allowance to match; one whose slots are not known gets the least.
+    """
+    slots = sum(limits.values()) if isinstance(limits, Mapping) else limits or 0
+    return max(DEFAULT_SUBMIT_QPS, slots / 5)
 
 
 def _read_extra(conn_id: str, extra: Mapping[str, Any] | str | None) -> Mapping[str, Any]:

@@ -31,7 +31,9 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "Slots",
         'Tasks that may run at once per req_key: a number, or {"req_key": number}. Default: learned.',
     ),
-    "submit_qps": _field("Submits per second", "Per process. Default: 1.", "number"),
+    "submit_qps": _field(
+        "Submits per second", "Per process. Default: 1, or a fifth of max_concurrency.", "number"
+    ),
     "query_qps": _field("Queries per second", "Per process. Default: 5.", "number"),
     "daily_submit_limit": _field(
         "Daily submit limit",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow.sdk import Connection
-from airflow_provider_jimeng.api.models import Endpoint
+from airflow_provider_jimeng.api.models import MOTION_IMITATION, Endpoint
 from airflow_provider_jimeng.client.settings import AccountSettings, account_digest, parse_connection
 from airflow_provider_jimeng.exceptions import JimengConfigurationError
 from airflow_provider_jimeng.ledger.records import Scope
@@ -57,6 +57,13 @@ def test_defaults():
     assert settings.allowed_networks == ()
     assert settings.loopback is False
     assert settings.credentials.session_token is None
+
+
+@pytest.mark.parametrize(
+    ("slots", "rate"), [(None, 1.0), (2, 1.0), (10, 2.0), ({MOTION_IMITATION: 20, "other_key": 5}, 5.0)]
+)
+def test_many_slots_are_filled_within_seconds(slots, rate):
+    assert parse({} if slots is None else {"max_concurrency": slots}).submit_qps == rate
 
 
 def test_account_is_a_digest_of_the_access_key_unless_named():
