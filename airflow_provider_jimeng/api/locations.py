@@ -21,7 +21,10 @@ from airflow_provider_jimeng.exceptions import JimengInputError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["check_media_url", "check_output", "is_loopback_host", "refuse"]
+__all__ = ["MEDIA_SCHEMES", "check_media_url", "check_output", "is_loopback_host", "refuse"]
+
+#: What media may be named by; anything but the web is presigned when its task is submitted.
+MEDIA_SCHEMES = ("https", "http", "s3", "gs", "tos", "abfs")
 
 _URL_BYTES = 8192
 _PATH_BYTES = 4096
@@ -37,6 +40,8 @@ _CONNECTION_ID = re.compile(r"[A-Za-z0-9_.-]+")
 #: Controls, surrogates, unassigned, invisible formatting (zero width, bidi) and separators.
 _UNFIT_IN_URL = frozenset({"Cc", "Cf", "Cs", "Cn", "Zs", "Zl", "Zp"})
 _UNFIT_IN_PATH = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: As in a URL of the web, but for the space: an object's name is taken as it is, and may hold one.
+_UNFIT_IN_KEY = _UNFIT_IN_URL - {"Zs"}
 _LOCAL = frozenset({"file", "local"})
 _NOT_WRITABLE = frozenset({"http", "https", "data", "ftp", "mailto", "javascript", "github", "zip", "tar"})
 
@@ -79,7 +84,7 @@ def check_media_url(
     value: object,
     field: str,
     *,
-    schemes: Collection[str] = ("https", "http"),
+    schemes: Collection[str] = MEDIA_SCHEMES,
     loopback_http_only: bool = True,
 ) -> str:
     """
@@ -99,11 +104,12 @@ def check_media_url(
     url = _text(value, field, "a URL")
     if _too_long(url, _URL_BYTES):
         refuse(field, f"the URL is longer than {_URL_BYTES} bytes")
-    if _unfit(url, _UNFIT_IN_URL):
+    scheme = _scheme(url)
+    store = scheme in schemes and scheme not in _WEB
+    if _unfit(url, _UNFIT_IN_KEY if store else _UNFIT_IN_URL) or url != url.strip():
         refuse(field, "the URL holds white space or an invisible character; percent-encode it")
     if "\\" in url:
         refuse(field, "the URL holds a backslash")
-    scheme = _scheme(url)
     if scheme is None:
         refuse(field, f"the URL is relative; write it in full, with {_listed(schemes)}")
     if scheme not in schemes:
@@ -200,6 +206,11 @@ def _checked_store(url: str, parts: SplitResult, field: str) -> str:
         refuse(field, "what stands before the @ is not the name of an Airflow connection")
     if not _HOST.fullmatch(bucket):
         refuse(field, "the URL names no bucket")
+    if "?" in url or "#" in url:
+        refuse(
+            field,
+            "a query or fragment has no place in the URL of an object; presign one whose name has a ? or #",
+        )
     if not parts.path.strip("/") or parts.path.endswith("/"):
         refuse(field, "the URL names no object in the bucket")
     return url

@@ -15,8 +15,6 @@ from airflow_provider_jimeng.exceptions import JimengInputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: What a manifest's media may be named by; anything but the web is presigned at submit time.
-MEDIA_SCHEMES = ("https", "http", "s3", "gs", "tos", "abfs")
 REQUIRED = ("image", "video")
 KNOWN = frozenset({"id", "image", "video", "variant", "req_key"})
 T = TypeVar("T")
@@ -71,7 +69,7 @@ class _Reader:
         if self._values.get(field) in (None, ""):
             self._complain(field, _missing(field, self._values))
             return None
-        return self._field(field, lambda url: check_media_url(url, field, schemes=MEDIA_SCHEMES), None)
+        return self._field(field, lambda url: check_media_url(url, field), None)
 
     def _field(self, field: str, read: Callable[[Any], T], default: T | None) -> T | None:
         """Read a field; a null, and in a table an empty cell, is a field that is not there."""

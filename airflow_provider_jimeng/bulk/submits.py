@@ -21,7 +21,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengThrottledError,
 )
 from airflow_provider_jimeng.ledger.records import LostRace
-from airflow_provider_jimeng.lifecycle.submit import InHand, Waiting
+from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:

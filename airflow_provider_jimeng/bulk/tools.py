@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
     from airflow_provider_jimeng.ledger.store import Ledger
+    from airflow_provider_jimeng.lifecycle.ensured import Ensured
     from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
-    from airflow_provider_jimeng.lifecycle.submit import Ensured
     from airflow_provider_jimeng.lifecycle.wanted import Wanted
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.bulk.content import Content
     from airflow_provider_jimeng.ledger.records import Scope, SlotView
-    from airflow_provider_jimeng.lifecycle.submit import Waiting
+    from airflow_provider_jimeng.lifecycle.ensured import Waiting
 
 #: How often a waiting run looks whether it is its turn.
 LOOK_SECONDS = 0.3

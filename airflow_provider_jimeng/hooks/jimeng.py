@@ -21,12 +21,14 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
+from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
+from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
-from airflow_provider_jimeng.lifecycle.submit import Ensured, InHand, Submitter
+from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
 from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollSettings, PollState, decide_poll
@@ -89,7 +91,7 @@ class JimengHook(VolcengineHook):
 
         :raises JimengInputChangedError: other bytes are there than were paid for.
         """
-        noted = with_validators(wanted, self.guard, self.settings.connect_timeout)
+        noted = with_validators(wanted, self.guard, self.settings.connect_timeout, fetchable)
         return noted, superseded_by(noted, self.ledger)
 
     def ensure(
@@ -108,6 +110,7 @@ class JimengHook(VolcengineHook):
             refresh=self._refreshed,
             budget=budget,
             watched=watched,
+            present=fetchable_body,
         )
         return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
 
@@ -190,7 +193,8 @@ class JimengHook(VolcengineHook):
         For experiments. Everything else is :meth:`submit_task`.
         """
         whole = {**check_body(body, "body"), "req_key": check_req_key(req_key, "req_key")}
-        outcome = judge_submit(self.client.submit(encode_body(whole), on_late=lambda _: None))
+        sent = encode_body(fetchable_body(whole))
+        outcome = judge_submit(self.client.submit(sent, on_late=lambda _: None))
         if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
             return outcome.task_id
         facts: dict[str, Any] = {

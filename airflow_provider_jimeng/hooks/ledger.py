@@ -81,7 +81,7 @@ def ledger_url() -> str:
 
     :raises JimengConfigurationError: as :func:`open_ledger`.
     """
-    conn_id, text = _option("ledger_conn_id"), _option("ledger_url")
+    conn_id, text = option("ledger_conn_id"), option("ledger_url")
     if conn_id and text:
         raise _wrong("ledger_conn_id", "and ledger_url are both set: keep one of them")
     if conn_id:
@@ -99,12 +99,12 @@ def ledger_url() -> str:
 
 def volatile_query_params() -> frozenset[str]:
     """Return the names of query parameters that don't belong to an input's identity."""
-    return frozenset((_option("volatile_query_params") or "").replace(",", " ").split())
+    return frozenset((option("volatile_query_params") or "").replace(",", " ").split())
 
 
 def daily_submit_limit() -> int | None:
     """Return the configured most new submits per account and UTC day; a connection's own comes first."""
-    text = _option("daily_submit_limit")
+    text = option("daily_submit_limit")
     if text is None:
         return None
     limit = as_integer(text)
@@ -138,14 +138,14 @@ def _check_local(url: URL, name: str) -> None:
 
 
 def _allow_local() -> bool:
-    text = _option("allow_local_ledger")
+    text = option("allow_local_ledger")
     found = False if text is None else as_bool(text)
     if found is None:
         raise _wrong("allow_local_ledger", f"must be True or False, not {text!r}")
     return found
 
 
-def _option(name: str) -> str | None:
+def option(name: str) -> str | None:
     value = conf.get(SECTION, name, fallback=None)
     text = "" if value is None else str(value).strip()
     return text or None

@@ -115,6 +115,12 @@ CONFIGURATION: dict[str, dict[str, Any]] = {
                 example="cache_buster,utm_source",
                 default="",
             ),
+            "presign_seconds": _option(
+                "How long the presigned URLs of private inputs (s3://, gs://, tos://, abfs://) live, in "
+                "seconds: from twelve hours to a week. Default: thirteen hours.",
+                type="integer",
+                example="86400",
+            ),
             "daily_submit_limit": _option(
                 "Most new submits per account and UTC day, across all DAGs, where the connection sets no "
                 "limit of its own. Empty: no limit.",

@@ -35,6 +35,16 @@ def resolve_target(output: Any, field: str = "output") -> Target:
         ) from error
 
 
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """
+    Return the filesystem of an object's URL, with credentials, and the object's path within it.
+
+    :raises Exception: whatever Airflow's or fsspec's filesystems raise where they can't be had.
+    """
+    place = _on_airflow(uri) or _on_fsspec(uri)
+    return place.fs, place.path
+
+
 def _on_airflow(uri: str) -> Target | None:
     """Return the place as Airflow's filesystems serve it, ``None`` where none of them knows its scheme."""
     path = ObjectStoragePath(uri)

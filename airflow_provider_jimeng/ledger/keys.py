@@ -78,6 +78,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\Z")
+#: An object in a store. Its name is taken as it is: an escape, a space, a # are characters of it like others.
+_OBJECT = re.compile(r"(s3|gs|tos|abfs)://([^/?#]*/[^?#]+)", re.IGNORECASE)
 _URL_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 
 
@@ -130,8 +132,14 @@ def canonical_url(url: str, volatile: Collection[str] = ()) -> str:
 
     :param volatile: further parameter names that don't belong to the identity (``[jimeng]
         volatile_query_params``).
+    The name of an object in a store is left alone, but for the connection before its bucket: the same object
+    read with other credentials is the same content.
+
     :raises JimengInputError: the URL can't be taken apart.
     """
+    if (found := _OBJECT.fullmatch(url)) is not None:
+        bucket, _, name = found[2].partition("/")
+        return f"{found[1].lower()}://{bucket.rpartition('@')[2]}/{name}"
     parts = _split(url)
     pairs = [pair for pair in parts.query.split("&") if pair]
     dropped = _permit_names([_name(pair) for pair in pairs])
@@ -161,7 +169,7 @@ def redact_text(text: str) -> str:
 
 def _canonical(value: object, volatile: Collection[str]) -> Any:
     if isinstance(value, str):
-        return canonical_url(value, volatile) if _URL.match(value) else value
+        return canonical_url(value, volatile) if _URL.match(value) or _OBJECT.fullmatch(value) else value
     if isinstance(value, Mapping):
         return {str(key): _canonical(each, volatile) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -14,6 +14,8 @@ from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, Wanted
 from airflow_provider_jimeng.media.inputs import Validators, read_validators
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.media.guard import NetworkGuard
@@ -24,7 +26,12 @@ _FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
 _PAID = _FINISHED | {TaskState.SUBMITTED}
 
 
-def with_validators(wanted: Wanted, guard: NetworkGuard, timeout: float) -> Wanted:
+def with_validators(
+    wanted: Wanted,
+    guard: NetworkGuard,
+    timeout: float,
+    fetchable: Callable[[str, str], str] = lambda url, field: url,
+) -> Wanted:
     """
     Note etag, last-modified and size of the inputs, where their servers tell them.
 
@@ -32,9 +39,13 @@ def with_validators(wanted: Wanted, guard: NetworkGuard, timeout: float) -> Want
     fetches it, not this machine.
 
     :param timeout: seconds per input.
-    :raises JimengInputError: a URL leads to an address that the connection does not allow.
+    :param fetchable: returns a URL that can be read for one that may name an object in a store.
+    :raises JimengInputError: a URL leads to an address that the connection does not allow, or can't be
+        presigned.
     """
-    read = {field: read_validators(url, guard, timeout) for field, url in wanted.sources.items()}
+    read = {
+        field: read_validators(fetchable(url, field), guard, timeout) for field, url in wanted.sources.items()
+    }
     known = {field: validators.to_dict() for field, validators in read.items() if validators is not None}
     return replace(wanted, validators=json.dumps(known, sort_keys=True)) if known else wanted
 

@@ -36,6 +36,7 @@ from airflow_provider_jimeng.ledger.records import (
 from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
 from airflow_provider_jimeng.lifecycle.decide import Step, decide
+from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
@@ -43,7 +44,8 @@ from airflow_provider_jimeng.policy.backoff import backoff_delay
 from airflow_provider_jimeng.policy.submit import Reaction, SubmitKind, SubmitOutcome, judge_submit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any
 
     from airflow_provider_jimeng.api.models import Observation
     from airflow_provider_jimeng.client.settings import AccountSettings
@@ -59,34 +61,6 @@ _SENDS = 2
 _LATE_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class InHand:
-    """A task of the vendor's exists for the content. ``reused`` is whether it did before this call."""
-
-    record: TaskRecord
-    reused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """
-    Nothing can be submitted now, and nothing was.
-
-    :param reason: ``slots``, ``queue``, ``cooldown``, ``in_flight`` or ``quarantine``.
-    :param ticket_id: the caller's place in the queue, where there is one.
-    :param retry_after: seconds until asking again makes sense; ``None``: when the ticket's turn comes.
-    """
-
-    reason: str
-    ticket_id: int | None = None
-    retry_after: float | None = None
-    limit: int | None = None
-    in_use: int | None = None
-
-
-Ensured = InHand | Waiting
-
-
 @dataclass(slots=True)
 class Submitter:
     """
@@ -94,6 +68,7 @@ class Submitter:
 
     :param refresh: returns fresh settings where the credentials are temporary, ``None`` where they are not.
     :param watched: ids of the tasks that the caller polls itself, which a full house need not ask about.
+    :param present: returns a body as the vendor can use it, its private inputs presigned; never kept.
     """
 
     ledger: Ledger
@@ -105,6 +80,7 @@ class Submitter:
     jitter: Callable[[], float] = random.random
     budget: int | None = None
     watched: Callable[[], Collection[str]] = tuple
+    present: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def ensure(self, wanted: Wanted, *, waiter: str, supersede: TaskRecord | None = None) -> Ensured:
@@ -139,10 +115,12 @@ class Submitter:
                     self._release_unknown(record)
                     continue
             request = self._claim_request(wanted, waiter, record, supersede)
+            # Before the claim: what can't be presigned or encoded must not hold a slot.
+            body = encode_body(self.present(wanted.body))
             started = self.clock()
             claim = self.ledger.claim(request)
             if isinstance(claim, Claimed):
-                outcome = self._send(claim.record, wanted, started)
+                outcome = self._send(claim.record, wanted, body, started)
                 if outcome is not None:
                     return outcome
                 # Throttled: the next claim tells the shared cool-down and keeps a place in the queue.
@@ -226,8 +204,7 @@ class Submitter:
         others = [each for each in claim.holders if each.task_id not in mine]
         return settle_holders(self.ledger, self.client, others) > 0
 
-    def _send(self, record: TaskRecord, wanted: Wanted, started: float) -> Ensured | None:
-        body = encode_body(wanted.body)
+    def _send(self, record: TaskRecord, wanted: Wanted, body: bytes, started: float) -> Ensured | None:
         for send in range(_SENDS):
             record = self._begin(record, started if send == 0 else self.clock())
             sent_at = self.clock()

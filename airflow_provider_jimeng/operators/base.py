@@ -24,7 +24,7 @@ from airflow_provider_jimeng.hooks.defaults import (
     seconds_of,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
-from airflow_provider_jimeng.lifecycle.submit import InHand, Waiting
+from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, TURN

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.ensured import InHand
     from airflow_provider_jimeng.lifecycle.land import Landed
-    from airflow_provider_jimeng.lifecycle.submit import InHand
     from airflow_provider_jimeng.media.target import Target
 
 #: The framework's own deferral timeout bypasses ``execute_complete``; it is a backstop for a trigger that

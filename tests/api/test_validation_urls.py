@@ -29,7 +29,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("file", "file:///secret/x.png", "'file' is not supported"),
     ("ftp", "ftp://a.example/secret", "'ftp' is not supported"),
     ("data", "data:image/png;base64,secret", "'data' is not supported"),
-    ("bucket where only the web is", "s3://bucket/secret", "'s3' is not supported"),
+    ("a store that nobody presigns", "oss://bucket/secret", "'oss' is not supported"),
     ("javascript", "javascript:secret()", "this scheme is not supported"),
     ("a key pasted", "AKLTsecret:secret", "this scheme is not supported"),
     ("one slash", "https:/a.example/secret", "two slashes"),
@@ -96,6 +96,10 @@ STORE_REFUSED: list[tuple[str, str, str]] = [
     ("no object", "tos://bucket-secret", "no object"),
     ("only a slash", "tos://bucket-secret/", "no object"),
     ("a folder", "s3://bucket/secret/", "no object"),
+    ("a query", "s3://bucket/x?versionId=secret", "query or fragment"),
+    ("a fragment", "tos://bucket/x#secret", "query or fragment"),
+    ("a space behind", "s3://bucket/secret ", "white space"),
+    ("a control character", "s3://bucket/sec\tret", "white space"),
 ]
 
 
@@ -164,7 +168,7 @@ class TestAccepted:
         assert check_media_url(url, "image_url") == ascii_form
 
     @pytest.mark.parametrize(
-        "url", ["s3://bucket/a/b.png", "s3://aws_default@bucket/a?b", "tos://b/k", "gs://b/k"]
+        "url", ["s3://bucket/a/b.png", "s3://aws_default@bucket/a b%20+.png", "tos://b/k", "gs://b/素材"]
     )
     def test_buckets_where_the_caller_can_presign(self, url):
         assert check_media_url(url, "image_url", schemes=STORES) == url

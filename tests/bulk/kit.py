@@ -26,7 +26,7 @@ from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
-from airflow_provider_jimeng.lifecycle.submit import Ensured, Submitter
+from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
 from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.media.guard import NetworkGuard
@@ -34,6 +34,7 @@ from airflow_provider_jimeng.media.target import Target
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.emulator import Emulator
+    from airflow_provider_jimeng.lifecycle.ensured import Ensured
 
 
 def place(path: str | Path) -> Target:

@@ -17,7 +17,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengUnknownSubmitError,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, wait_on_worker
-from airflow_provider_jimeng.lifecycle.submit import Waiting
+from airflow_provider_jimeng.lifecycle.ensured import Waiting
 
 from tests.legs import Bench, DagRun
 

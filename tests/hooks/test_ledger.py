@@ -362,6 +362,7 @@ def test_every_option_is_declared_with_what_airflow_shows_of_it():
         "ledger_url",
         "allow_local_ledger",
         "volatile_query_params",
+        "presign_seconds",
         "daily_submit_limit",
     }
     for option_name, declared in options.items():

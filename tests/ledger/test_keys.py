@@ -121,7 +121,8 @@ def test_parameters_of_one_permit_do_not_drag_those_of_another_along():
         ("https://h/a+b/%20c", "https://h/a+b/%20c"),
         ("https://h/100%", "https://h/100%"),
         ("S3://conn@Bucket/Key", "s3://Bucket/Key"),
-        ("tos://bucket/k%7Ey", "tos://bucket/k~y"),
+        ("tos://bucket/k%7Ey", "tos://bucket/k%7Ey"),
+        ("gs://a@bucket/a b/100%", "gs://bucket/a b/100%"),
     ],
 )
 def test_names_that_mean_the_same_are_written_the_same(url: str, canonical: str):
