@@ -313,6 +313,8 @@ class Bench:
         self.ledger_file = folder / "ledger.db"
         self.ledger_url = f"sqlite:///{self.ledger_file}"
         monkeypatch.setenv("AIRFLOW__JIMENG__LEDGER_URL", self.ledger_url)
+        # Most tests are not about inputs, and name some that nobody serves.
+        monkeypatch.setenv("AIRFLOW__JIMENG__PROBE", "False")
         self.ledger = Ledger(self.ledger_url)
         self.image, self.video = emu.media_url("character.png"), emu.media_url("template.mp4")
         self.output = str(folder / "out" / "result.mp4")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
+from airflow_provider_jimeng.bulk.linger import Linger
 from airflow_provider_jimeng.bulk.pace import Pace
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
@@ -91,6 +92,7 @@ class Run:
         self._contents: dict[str, Content] = {}
         self._paces: dict[str, Pace] = {}
         self._watching: dict[str, Content] = {}
+        self._linger = Linger()
         # Contents this run paid for whose first line has its fate: a part of the key, for memory's sake.
         self._told: set[int] = set()
         self._last_line = self.progress.before = done
@@ -133,6 +135,7 @@ class Run:
         :raises JimengLedgerError: the ledger was silent for longer than the run's patience.
         :raises JimengInputError: the manifest can't be read any further.
         """
+        self.progress.since = self._terms.since if leg else None
         try:
             while True:
                 self._check_deadline()
@@ -165,7 +168,7 @@ class Run:
         event()
 
     def _tell(self, *, final: bool = False) -> None:
-        self.progress.tell(open_tasks=self._open, limit=self._submits.limit, final=final)
+        self.progress.tell(open_tasks=len(self._watching), limit=self._submits.limit, final=final)
 
     @property
     def stopped(self) -> str | None:
@@ -244,6 +247,8 @@ class Run:
             except JimengLedgerError:
                 age, pace = 0.0, Pace()
             self._watching[task_id] = content
+            typical = pace.typical
+            self._linger.watching(task_id, None if typical is None else time.monotonic() + typical - age)
             self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
 
     def _on_seen(self, seen: Seen) -> None:
@@ -264,6 +269,7 @@ class Run:
             return
         self._patience.calm()
         del self._watching[seen.task_id]
+        self._linger.ended(seen.task_id)
         self._submits.freed(content)
         if seen.decision.kind is PollKind.SUCCEEDED:
             content.url, content.url_until = seen.decision.video_url, time.monotonic() + _URL_SECONDS
@@ -296,7 +302,7 @@ class Run:
             if short in self._told:
                 fate = _as_reused(fate)
             self._told.add(short)
-        self.progress.settled(fate.outcome)
+        self.progress.settled(fate.outcome, just_now=own is None)
         self._tools.report(fate, line)
 
     # -- legs --------------------------------------------------------------------------------------------
@@ -304,13 +310,16 @@ class Run:
     def _is_idle(self) -> bool:
         now = time.monotonic()
         if not (self._submits.idle(now) and self._landings.idle(now) and self._events.empty()):
+            self._linger.busy()
             return False
         if self._landings.waiting and not self._watching:
             return False
         most = self._terms.max_in_flight
         full = most is not None and self._open >= most
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
-        return full or waiting or self._scout.over
+        if not (full or waiting or self._scout.over):
+            return False
+        return not (self._submits.pending_count and self._linger.stays(now))
 
     def _park(self) -> Parked:
         found = {each.record.id: each.record for each in self._watching.values() if each.record is not None}

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, fate_of, fate_of_bad_line, outcome_of
 from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
-from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengOutputExistsError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengInputError,
+    JimengOutputExistsError,
+    JimengUnreadableInputError,
+)
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.decide import Decision, Step, decide
 from airflow_provider_jimeng.lifecycle.land import Landed
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 200
 _THREADS = 8
+_UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
 _PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
 
 
@@ -122,7 +128,9 @@ class Scout:
 
     def _read(self) -> None:
         try:
-            while not self._closed.is_set() and (some := list(itertools.islice(self._lines, _AT_ONCE))):
+            # A leg that soon ends looks at no more than it may submit.
+            at_once = min(_AT_ONCE, max(self._terms.ahead, 1))
+            while not self._closed.is_set() and (some := list(itertools.islice(self._lines, at_once))):
                 for found in self._look_up(some):
                     self._put(found)
             self._put(None)
@@ -160,7 +168,7 @@ class Scout:
     ) -> Found:
         try:
             return self._judge(item, wanted, record, landings)
-        except (JimengInputError, JimengOutputExistsError) as error:
+        except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
             outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
             return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
         except JimengError as error:
@@ -199,6 +207,8 @@ class Scout:
         if target.stat() is not None:
             self._tools.lander.check_free(wanted.key, target)
         wanted, supersede = self._tools.inspect(wanted)
+        if supersede is not None or record is None or record.state in _UNPAID:
+            self._tools.probe(wanted)
         return Work(Content(wanted, [item], supersede, record), needs_submit=True)
 
     def _decide(self, wanted: Wanted, record: TaskRecord | None) -> Decision:

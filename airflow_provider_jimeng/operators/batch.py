@@ -16,7 +16,7 @@ from airflow_provider_jimeng.bulk.plan import plan
 from airflow_provider_jimeng.bulk.tag import check_tag
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
-from airflow_provider_jimeng.hooks.bulk import harvest_told, tools_of
+from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
 from airflow_provider_jimeng.hooks.defaults import seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
@@ -85,6 +85,8 @@ class JimengBatchOperator(JimengOperator):
     :param deferrable: wait in the triggerer. The worker refills a slot quicker; a deferred run holds no
         worker, which pays where tasks take minutes.
     :param dry_run: only tell what a run would do; nothing is paid, and nothing is written.
+    :param probe: whether the inputs are looked at before they are paid for, ahead of the window; by default
+        where the extra ``media`` is installed (``[jimeng] probe``). What can't be used is ``invalid``.
     :param adopt_output: let this ledger take over a folder whose results another ledger paid for.
     """
 
@@ -112,6 +114,7 @@ class JimengBatchOperator(JimengOperator):
         poke_interval: float | dt.timedelta | None = None,
         deferrable: bool = False,
         dry_run: bool = False,
+        probe: bool | None = None,
         adopt_output: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -134,6 +137,7 @@ class JimengBatchOperator(JimengOperator):
         self.timeout = timeout
         self.poke_interval = poke_interval
         self.deferrable = deferrable
+        self.probe = probe
         self.adopt_output = adopt_output
         self.report_target: str | None = None
 
@@ -164,7 +168,7 @@ class JimengBatchOperator(JimengOperator):
             folder = resolve_target(self.output_uri)
             if event is not None:
                 # First of all: each verdict in the ledger is a slot that can be refilled.
-                harvest_told(self.hook, event_of(event).get("tasks"))
+                harvest_over(self.hook, event_of(event).get("tasks"), terms.mine)
             manifest = open_manifest(
                 self.manifest, resolve=resolve_target, default_req_key=check_req_key(self.req_key, "req_key")
             )
@@ -234,7 +238,13 @@ class JimengBatchOperator(JimengOperator):
     def _tools(self, terms: Terms, folder: Target) -> Tools:
         tags = {"dag_id": terms.provenance.dag_id, "task_id": terms.provenance.task_id}
         return tools_of(
-            self.hook, terms, folder, overwrite=self.overwrite, force_new=self.force_new, tags=tags
+            self.hook,
+            terms,
+            folder,
+            overwrite=self.overwrite,
+            force_new=self.force_new,
+            tags=tags,
+            probe=self.probe,
         )
 
     def _point_at_report(self, context: Context, folder: Folder) -> None:

@@ -125,6 +125,8 @@ def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStac
         env={
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": connection(chosen, vendor.url),
             "AIRFLOW__JIMENG__LEDGER_URL": databases.create("ledger"),
+            # The emulator leaves inputs alone, and so serves none.
+            "AIRFLOW__JIMENG__PROBE": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": chosen.log_level,
         },
     )
