@@ -55,6 +55,10 @@ class Progress:
         """Lines whose fate counts against the tolerance."""
         return sum(self.counts[each] for each in BAD_OUTCOMES)
 
+    def of_a_leg(self, since: float | None) -> None:
+        """Tell at the leg's end, since its beginning only repeats what the last one said."""
+        self.since, self._told_at = since, self.clock()
+
     def settled(self, outcome: Outcome, *, just_now: bool = True) -> None:
         """
         A line has a fate.
@@ -66,7 +70,7 @@ class Progress:
             self._ends.append(self.clock())
 
     def rate(self) -> float | None:
-        """Return landed results a second: lately, or in a leg of the whole run; ``None`` if too few are known."""
+        """Return landed results a second, lately or in a leg of all legs; ``None`` if nobody knows."""
         if self.since is not None:
             span = self.wall() - self.since
             landed = self.before + self.counts[Outcome.LANDED]

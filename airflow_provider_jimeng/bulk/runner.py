@@ -135,7 +135,8 @@ class Run:
         :raises JimengLedgerError: the ledger was silent for longer than the run's patience.
         :raises JimengInputError: the manifest can't be read any further.
         """
-        self.progress.since = self._terms.since if leg else None
+        if leg:
+            self.progress.of_a_leg(self._terms.since)
         try:
             while True:
                 self._check_deadline()
@@ -149,6 +150,7 @@ class Run:
                     self._tell(final=True)
                     return None
                 if leg and self._is_idle():
+                    self._tell(final=True)
                     return self._park()
                 self._await_event()
         finally:

@@ -12,7 +12,7 @@ from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_choice, check_req_key
 from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
-from airflow_provider_jimeng.bulk.plan import plan
+from airflow_provider_jimeng.bulk.plan import in_words, plan
 from airflow_provider_jimeng.bulk.tag import check_tag
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
@@ -179,9 +179,11 @@ class JimengBatchOperator(JimengOperator):
                     check_manifest(manifest, skip_invalid=skip_invalid)
                 tools = self._tools(terms, folder)
                 if self.plan_only:
-                    return plan(
+                    planned = plan(
                         manifest.lines(), ledger=tools.ledger, settings=tools.settings, want=tools.want
                     )
+                    self.log.info("Nothing was sent and nothing was paid. %s", "\n".join(in_words(planned)))
+                    return planned
                 return self._work(context, manifest, tools, terms, hint, tolerance)
             finally:
                 manifest.close()
