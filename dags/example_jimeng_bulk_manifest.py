@@ -28,6 +28,7 @@ with DAG(
     doc_md=__doc__,
     params={
         "count": Param(24, type="integer", minimum=1, maximum=100_000, title="Items"),
+        "more": Param([], type="array", title="Further lines of the manifest"),
         "output": Param(f"{OUTPUT}/bulk", type="string", title="Folder for the results"),
     },
 ):
@@ -47,14 +48,14 @@ with DAG(
                     "variant": number // 36,
                 }
             )
-        return lines
+        return [*lines, *context["params"]["more"]]
 
     # [START howto_jimeng_bulk]
     JimengBatchOperator(
         task_id="imitate",
         manifest=manifest(),
         output="{{ params.output }}",
-        tolerance=0.02,
+        tolerance=0.1,
         on_invalid="skip",
         budget=500,
         outlets=[videos],

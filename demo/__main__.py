@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from demo import bulk
 from demo.airflow import Airflow, clean_environment
 from demo.home import Home
 from demo.processes import Children
@@ -73,8 +74,8 @@ def _stop(children: Children, tell: Teller) -> None:
 
 def _show(home: Home, children: Children, clock: Clock, tell: Teller, *, keep: bool) -> None:
     tell.title(
-        "A real Airflow, a local stand-in for the vendor that accepts, renders and remembers, and two DAGs.\n"
-        f"Everything is in {home.shown(home.root)}. Ctrl-C stops it."
+        "A real Airflow, a local stand-in for the vendor that accepts, renders and remembers, and three "
+        f"DAGs.\nEverything is in {home.shown(home.root)}. Ctrl-C stops it."
     )
     if home.known:
         tell.step("an earlier demo was here: what it paid for is not paid again (--fresh forgets it)")
@@ -101,9 +102,15 @@ def _show(home: Home, children: Children, clock: Clock, tell: Teller, *, keep: b
 
     first, runs = story.first()
     _report(tell, first)
+    tell.title("A manifest as one task")
+    bulk_first = bulk.run(story)
+    bulk.report(bulk_first, home)
     tell.title("The same again")
     second = story.again(runs)
     _compare(first, second)
+    bulk_second = bulk.run(story)
+    bulk.compare(bulk_first, bulk_second)
+    bulk.report(bulk_second, home)
     _where_to_look(home, first)
     if keep:
         _stay(story, children, airflow, vendor)
@@ -160,6 +167,7 @@ def _where_to_look(home: Home, result: Round) -> None:
         "\nLook at it\n"
         f"  a video:                {opener} {home.shown(mapped[1].path)}\n"
         f"  four of them at once:   {opener} {home.shown(sheet)}\n"
+        f"  the manifest's gallery: {opener} {home.shown(home.results / 'bulk' / 'report.html')}\n"
         "  again, for nothing:     make demo\n"
         "  Airflow's own pages:    make demo ARGS=--keep"
     )

@@ -66,6 +66,8 @@ def settings(home: Home, dags: Path, port: int) -> dict[str, str]:
         "logging": {"base_log_folder": home.airflow / "logs", "colored_console_log": False},
         "scheduler": {"scheduler_idle_sleep_time": 0.5, "enable_health_check": False},
         "dag_processor": {"refresh_interval": 5, "parsing_processes": 1},
+        # How late the end of a worker's process may be noticed, and so how long our triggers stay quiet.
+        "workers": {"min_heartbeat_interval": 1},
         "usage_data_collection": {"enabled": False},
     }
     named = {
@@ -154,10 +156,12 @@ class Airflow:
             raise DemoError(f"a DAG file can't be read: {errors[0]['stack_trace']}")
         return False
 
-    def trigger(self, dag_id: str) -> str:
-        """Unpause a DAG, start a run of it with its default parameters, and return the run's id."""
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Unpause a DAG, start a run with its default parameters but for ``conf``; return the run's id."""
         self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-        started = self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+        started = self.call(
+            "POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})}
+        )
         return str(started["dag_run_id"])
 
     def clear(self, dag_id: str, run_id: str) -> int:

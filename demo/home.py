@@ -16,7 +16,7 @@ from typing import Any
 from demo.terminal import DemoError
 
 #: Raised when what is kept can no longer be used by this version of the demo.
-FORMAT = 1
+FORMAT = 2
 
 
 def free_port() -> int:

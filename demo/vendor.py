@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from demo.home import Home
 
 IMAGES, VIDEOS = 12, 3
+#: Contents that only the bulk run wants.
+BULK_NEW = 11
 #: As many as a small account has, and short tasks, so that the demo ends in a few minutes.
 SLOTS = 2
 TASK_SECONDS = 5.0

@@ -2,21 +2,19 @@
 """
 Whether a leg that could defer had better stay a moment. Pure.
 
-From a deferral to the next leg's first line Airflow takes three seconds and more, whatever the trigger sees.
-Where a task is about to end and another one waits for its slot, staying refills the slot at once. It is
-bounded, since a deferrable run is to leave the worker to others.
+From a deferral to the next leg's first line Airflow takes some seconds, whatever the trigger sees. Where a
+task ends within them and another one waits for its slot, staying refills the slot at once. It is bounded,
+since a deferrable run is to leave the worker to others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: A task that is expected to end within this is worth staying for: a deferral takes longer.
-NEAR_SECONDS = 2.5
-#: One that should have ended this long ago is not expected any more; its trigger waits better.
-LATE_SECONDS = 1.0
+#: A task that should have ended this long ago is not expected any more; its trigger waits better.
+LATE_SECONDS = 2.0
 #: The most that a leg stays for all of them.
-MOST_SECONDS = 5.0
+MOST_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -25,8 +23,11 @@ class Linger:
     Remembers when the open tasks of a leg should end, and how long the leg has stayed for them.
 
     All times are readings of one steady clock, in seconds.
+
+    :param blind: how long a deferral takes: what is expected to end within this is worth staying for.
     """
 
+    blind: float
     _due: dict[str, float] = field(default_factory=dict)
     _since: float | None = None
     _spent: float = 0.0
@@ -45,7 +46,7 @@ class Linger:
         if self._since is not None:
             self._spent += now - self._since
             self._since = None
-        near = any(-LATE_SECONDS <= due - now <= NEAR_SECONDS for due in self._due.values())
+        near = any(-LATE_SECONDS <= due - now <= self.blind for due in self._due.values())
         if not near or self._spent >= MOST_SECONDS:
             return False
         self._since = now

@@ -92,7 +92,7 @@ class Run:
         self._contents: dict[str, Content] = {}
         self._paces: dict[str, Pace] = {}
         self._watching: dict[str, Content] = {}
-        self._linger = Linger()
+        self._linger = Linger(terms.blind_seconds)
         # Contents this run paid for whose first line has its fate: a part of the key, for memory's sake.
         self._told: set[int] = set()
         self._last_line = self.progress.before = done

@@ -80,6 +80,7 @@ class Terms:
     :param poll_interval: seconds between two questions about a task; ``None`` adapts.
     :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble.
     :param ledger_patience: seconds for which a silent ledger is waited for.
+    :param blind_seconds: how long a deferral takes at least, for a run in legs.
     :param landers: results that are landed at once.
     :param ahead: contents that are looked up and inspected ahead of the window.
     """
@@ -93,6 +94,7 @@ class Terms:
     poll_interval: float | None = None
     landing_patience: float = 3600.0
     ledger_patience: float = 300.0
+    blind_seconds: float = 0.0
     landers: int = 4
     ahead: int = 100
 

@@ -26,6 +26,7 @@ from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Poli
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
 from airflow_provider_jimeng.operators.base import JimengOperator, event_of
 from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
+from airflow_provider_jimeng.triggers.settling import blind_seconds
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 
 if TYPE_CHECKING:
@@ -216,7 +217,9 @@ class JimengBatchOperator(JimengOperator):
         since = getattr(context.get("dag_run"), "start_date", None)
         began = time.time() if since is None else since.timestamp()
         interval = None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
-        more: dict[str, Any] = {"ahead": _AHEAD_OF_A_LEG} if self.deferrable else {}
+        more: dict[str, Any] = {}
+        if self.deferrable:
+            more = {"ahead": _AHEAD_OF_A_LEG, "blind_seconds": blind_seconds()}
         return Terms(
             provenance_of(context),
             self._policies(),

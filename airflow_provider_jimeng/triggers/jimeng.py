@@ -27,6 +27,7 @@ from airflow_provider_jimeng.policy.poll import (
     worth_telling,
 )
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+from airflow_provider_jimeng.triggers.settling import quiet_seconds
 from airflow_provider_jimeng.triggers.watch import watched_here
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class JimengTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until all tasks, or any of them, are over or the deadline has passed; yield one event."""
+        quiet_until = time.monotonic() + quiet_seconds(real=self.task_instance is not None)
         self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
         watches = [asyncio.create_task(self._watch(task)) for task in self.tasks]
         watched_here.update(task.task_id for task in self.tasks)
@@ -125,6 +127,8 @@ class JimengTaskTrigger(BaseTrigger):
             until = asyncio.FIRST_COMPLETED if self.wait_for == "any" else asyncio.ALL_COMPLETED
             if watches:
                 await asyncio.wait(watches, return_when=until)
+            # Whatever ends meanwhile is told as well.
+            await asyncio.sleep(max(0.0, quiet_until - time.monotonic()))
             told = [watch.result() for watch in watches if watch.done()]
         finally:
             watched_here.subtract(task.task_id for task in self.tasks)

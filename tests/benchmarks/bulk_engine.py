@@ -94,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=10)
     parser.add_argument("--query-qps", type=float, default=20.0)
     parser.add_argument("--learned", action="store_true", help="leave max_concurrency unset")
+    parser.add_argument("--heartbeat", type=int, default=5, help="[workers] min_heartbeat_interval")
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--timeout", type=float, default=3600.0)
     parser.add_argument("--keep", type=Path, help="keep Airflow's home here")
@@ -128,6 +129,8 @@ def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStac
             # The emulator leaves inputs alone, and so serves none.
             "AIRFLOW__JIMENG__PROBE": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": chosen.log_level,
+            # Airflow's own default, and not that of the tests.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": str(chosen.heartbeat),
         },
     )
     cleanup.enter_context(stack)
@@ -140,6 +143,11 @@ def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStac
     told = figures(book, slots=chosen.slots, items=items).to_dict()
     told["wanted"], told["landed"] = items, sum(1 for _ in (home / "results").glob("*/*.mp4"))
     told["states"] = {dag: run["state"] for dag, run in outcomes.items()}
+    told["tries"] = {
+        dag: max(each["try_number"] for each in stack.api.task_instances(dag, run, "imitate"))
+        for dag, run in runs.items()
+    }
+    told["heartbeat"] = chosen.heartbeat
     told["refused_codes"] = book["refused"]
     told["share_per_run"] = shares(book)
     told["mode"], told["learned"] = chosen.mode, chosen.learned

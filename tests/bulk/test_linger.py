@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_jimeng.bulk.linger import LATE_SECONDS, MOST_SECONDS, NEAR_SECONDS, Linger
+from airflow_provider_jimeng.bulk.linger import LATE_SECONDS, MOST_SECONDS, Linger
+
+NEAR_SECONDS = 2.5
 
 
 @pytest.mark.parametrize(
@@ -20,13 +22,13 @@ from airflow_provider_jimeng.bulk.linger import LATE_SECONDS, MOST_SECONDS, NEAR
     ],
 )
 def test_it_stays_for_what_is_about_to_end(due_in, stays):
-    linger = Linger()
+    linger = Linger(NEAR_SECONDS)
     linger.watching("a", None if due_in is None else 100.0 + due_in)
     assert linger.stays(100.0) is stays
 
 
 def test_what_is_over_is_not_waited_for():
-    linger = Linger()
+    linger = Linger(NEAR_SECONDS)
     linger.watching("a", 101.0)
     assert linger.stays(100.0)
     linger.ended("a")
@@ -35,7 +37,7 @@ def test_what_is_over_is_not_waited_for():
 
 
 def test_all_of_its_stays_together_are_bounded():
-    linger = Linger()
+    linger = Linger(NEAR_SECONDS)
     now = 100.0
     for number in range(1000):
         linger.watching(str(number), now + 0.5)
@@ -46,7 +48,7 @@ def test_all_of_its_stays_together_are_bounded():
 
 
 def test_time_in_which_there_was_something_to_do_does_not_count():
-    linger = Linger()
+    linger = Linger(NEAR_SECONDS)
     linger.watching("a", 100.5)
     assert linger.stays(100.0)
     linger.busy()

@@ -70,6 +70,8 @@ def settings(home: Path, database_url: str, dags_folder: Path, executor: str, po
             "min_file_process_interval": 5,
             "parsing_processes": 1,
         },
+        # How late the end of a worker's process may be noticed, and so how long our triggers stay quiet.
+        "workers": {"min_heartbeat_interval": 1},
         "triggerer": {"job_heartbeat_sec": 2, "triggerer_health_check_threshold": 12},
         "usage_data_collection": {"enabled": False},
     }

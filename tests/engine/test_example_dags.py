@@ -137,7 +137,13 @@ def test_a_backfill_of_manifests_pays_each_content_once_and_reprocessing_pays_no
 def test_an_unknown_is_listed_released_by_name_and_then_lands(engine, vendor, output):
     single = "example_jimeng_motion_imitation"
     vendor.add_fault("submit:50500,created=false")
-    run = engine.api.run(single, {"output": str(output / "recovered.mp4")}, seconds=120)
+    # A pair that no other test of this account wants.
+    wanted = {
+        "image_url": f"{vendor.url}/media/character-12-blue.png",
+        "video_url": f"{vendor.url}/media/template-03-walk.mp4",
+        "output": str(output / "recovered.mp4"),
+    }
+    run = engine.api.run(single, wanted, seconds=120)
     assert run["state"] == "failed"
     listed = engine.api.run("example_jimeng_recover", seconds=120)
     found = engine.api.xcom("example_jimeng_recover", listed["dag_run_id"], "unknowns")
@@ -152,7 +158,7 @@ def test_an_unknown_is_listed_released_by_name_and_then_lands(engine, vendor, ou
     # The account is young: three submit deadlines have to pass.
     engine.api.wait("the release", released, 60)
     before = accepted(vendor)
-    again = engine.api.run(single, {"output": str(output / "recovered.mp4")}, seconds=120)
+    again = engine.api.run(single, wanted, seconds=120)
     assert again["state"] == "success"
     assert (output / "recovered.mp4").read_bytes()[4:8] == b"ftyp"
     assert accepted(vendor) - before == 1
