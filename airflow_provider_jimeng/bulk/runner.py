@@ -14,13 +14,13 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
-from airflow_provider_jimeng.bulk.pace import Pace
+from airflow_provider_jimeng.bulk.pace import Pace, ends_expected
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
@@ -35,7 +35,7 @@ from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_jimeng.bulk.items import BadLine
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
@@ -48,6 +48,10 @@ _IN_MEMORY = 5
 _TICK_SECONDS = 0.25
 #: The vendor's URLs live an hour.
 _URL_SECONDS = 2700.0
+#: A deferral is blind for about this long: the trigger's start and hold, and Airflow's way back to a worker.
+_BLIND_SECONDS = 8.0
+#: How long a leg waits for the vendor's word on tasks that may have been over before it began.
+_CATCH_UP_SECONDS = 10.0
 _PAID = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
 
 
@@ -58,6 +62,7 @@ class Parked:
 
     :param open: tasks at the vendor.
     :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
+    :param expected: seconds that tasks have taken, by scope.
     :param wait: seconds until asking again makes sense where nobody wakes the run.
     :param shared: others hold slots of the same account, which may come free without any task of this run's
         ending.
@@ -71,6 +76,7 @@ class Parked:
     wait: float | None
     shared: bool
     after_line: int
+    expected: Mapping[Scope, float | None] = field(default_factory=dict)
 
 
 class Run:
@@ -91,6 +97,9 @@ class Run:
         self._contents: dict[str, Content] = {}
         self._paces: dict[str, Pace] = {}
         self._watching: dict[str, Content] = {}
+        # When each of those was accepted, in monotonic seconds.
+        self._accepted: dict[str, float] = {}
+        self._began = time.monotonic()
         # Contents this run paid for whose first line has its fate: a part of the key, for memory's sake.
         self._told: set[int] = set()
         self._last_line = self.progress.before = done
@@ -114,7 +123,11 @@ class Run:
             again=lambda content: self._submits.add(content, first=True),
             settle=self._settle,
         )
-        self._poller = Poller(tools.query_client, lambda seen: self._events.put(lambda: self._on_seen(seen)))
+        self._poller = Poller(
+            tools.query_client,
+            lambda seen: self._events.put(lambda: self._on_seen(seen)),
+            lambda: self._events.put(_nothing),
+        )
         self._scout = Scout(
             tools,
             terms,
@@ -231,6 +244,8 @@ class Run:
         elif record.state is TaskState.SUBMITTED and record.task_id is not None:
             self._watch(content, record, record.task_id)
         elif record.state in _PAID and content.supersede is None:
+            if content.url is None and (url := self._terms.urls.get(record.task_id or "")) is not None:
+                content.url, content.url_until = url, self._began + _URL_SECONDS
             self._landings.add(content)
         else:
             # A verdict that allows a new attempt, or one to tell of: the next look at the ledger decides.
@@ -244,6 +259,7 @@ class Run:
             except JimengLedgerError:
                 age, pace = 0.0, Pace()
             self._watching[task_id] = content
+            self._accepted[task_id] = time.monotonic() - age
             self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
 
     def _on_seen(self, seen: Seen) -> None:
@@ -263,7 +279,7 @@ class Run:
             self._events.put(lambda: self._on_seen(seen))
             return
         self._patience.calm()
-        del self._watching[seen.task_id]
+        del self._watching[seen.task_id], self._accepted[seen.task_id]
         self._submits.freed(content)
         if seen.decision.kind is PollKind.SUCCEEDED:
             content.url, content.url_until = seen.decision.video_url, time.monotonic() + _URL_SECONDS
@@ -307,10 +323,22 @@ class Run:
             return False
         if self._landings.waiting and not self._watching:
             return False
+        if self._poller.catching_up and now < self._began + _CATCH_UP_SECONDS:
+            return False
+        if now < self._began + self._terms.stay and self._pays_to_stay(now):
+            return False
         most = self._terms.max_in_flight
         full = most is not None and self._open >= most
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
         return full or waiting or self._scout.over
+
+    def _pays_to_stay(self, now: float) -> bool:
+        """Return whether a slot is expected to come free while a deferral would be blind."""
+        known = [each.typical for each in self._paces.values() if each.typical is not None]
+        if not known or not self._submits.pending:
+            return False
+        ages = [now - accepted for accepted in self._accepted.values()]
+        return ends_expected(ages, min(known), _BLIND_SECONDS) >= 1.0
 
     def _park(self) -> Parked:
         found = {each.record.id: each.record for each in self._watching.values() if each.record is not None}
@@ -325,7 +353,8 @@ class Run:
         now = time.monotonic()
         pending = self._submits.pending
         waits = [max(0.0, each.not_before - now) for each in pending]
-        stuck = next((each for each in self._submits.windows if each.pending), None)
+        waiting = [each for each in self._submits.windows if each.pending]
+        stuck = next((each for each in waiting if each.ticket is not None), waiting[0] if waiting else None)
         lines = [item.line for content in self._contents.values() for item in content.items]
         return Parked(
             open=tuple(found.values()),
@@ -335,6 +364,9 @@ class Run:
             wait=min(waits, default=None),
             shared=shared and bool(pending),
             after_line=min(lines, default=self._last_line + 1) - 1,
+            expected={
+                each: self._tools.ledger.typical_seconds(each) for each in {o.scope for o in found.values()}
+            },
         )
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from airflow_provider_jimeng.lifecycle.land import Landed
 from airflow_provider_jimeng.lifecycle.wanted import REUSE, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
@@ -153,7 +154,17 @@ class Scout:
             each = wanted[number]
             return self._look(line, each, records.get(each.key), landings.get(each.key, []))
 
-        return iter(self._pool.map(look, range(len(lines))))
+        return self._in_parallel(look, range(len(lines)))
+
+    def _in_parallel(self, look: Callable[[int], Found], numbers: Iterable[int]) -> Iterator[Found]:
+        """Look at lines in order, only so many ahead: a leg that takes two lines must not inspect 200."""
+        ahead: deque[Future[Found]] = deque()
+        for number in numbers:
+            ahead.append(self._pool.submit(look, number))
+            if len(ahead) >= max(self._terms.ahead, 1):
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
     def _look(
         self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]

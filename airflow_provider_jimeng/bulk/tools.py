@@ -10,7 +10,7 @@ from airflow_provider_jimeng.bulk.content import Folder, Mine
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item
     from airflow_provider_jimeng.client.aio import AsyncClient
@@ -79,6 +79,8 @@ class Terms:
     :param ledger_patience: seconds for which a silent ledger is waited for.
     :param landers: results that are landed at once.
     :param ahead: contents that are looked up and inspected ahead of the window.
+    :param stay: most seconds for which a leg goes on while tasks are expected to end soon.
+    :param urls: where results are that were harvested a moment ago, by task id.
     """
 
     provenance: Provenance
@@ -92,6 +94,8 @@ class Terms:
     ledger_patience: float = 300.0
     landers: int = 4
     ahead: int = 100
+    stay: float = 0.0
+    urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def mine(self) -> Mine:

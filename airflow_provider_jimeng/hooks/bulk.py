@@ -80,13 +80,15 @@ def tools_of(
     )
 
 
-def harvest_told(hook: JimengHook, tasks: Any) -> int:
+def harvest_told(hook: JimengHook, tasks: Any) -> dict[str, str]:
     """
-    Record the ends of the tasks that a trigger saw over, which frees their slots; return how many.
+    Record the ends of the tasks that a trigger saw over, which frees their slots.
 
     The worker's own answer decides; the trigger's count of strange answers is carried on.
+
+    :return: the URLs of their results, by task id, so that landing them need not ask again.
     """
-    recorded = 0
+    urls: dict[str, str] = {}
     for told in tasks or ():
         record = hook.ledger.by_task_id(
             str(told.get("task_id")), hook.settings.scope(str(told.get("req_key")))
@@ -98,14 +100,13 @@ def harvest_told(hook: JimengHook, tasks: Any) -> int:
         state = PollState.from_dict(poll) if isinstance(poll, Mapping) else None
         state, decision = harvest(hook.client, watched, now=time.time(), state=state)
         try:
-            after = record_verdict(
-                hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at"))
-            )
+            record_verdict(hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at")))
         except JimengLedgerError as error:
             log.warning("The end of task %s is recorded later: %s", record.task_id, error)
             continue
-        recorded += after.state is not record.state
-    return recorded
+        if decision.video_url is not None:
+            urls[record.task_id] = decision.video_url
+    return urls
 
 
 def _stats_gauge() -> Callable[..., Any] | None:

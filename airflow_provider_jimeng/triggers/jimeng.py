@@ -138,10 +138,11 @@ class JimengTaskTrigger(BaseTrigger):
         state, settings = PollState(), PollSettings()
         started = time.time()
         told: str | None = None
-        asked_to_wait = 0.0
+        asked_to_wait, asked = 0.0, False
         while True:
             age = time.time() - (task.submitted_epoch or started)
-            await asyncio.sleep(self._delay(age, task, settings, asked_to_wait))
+            await asyncio.sleep(self._delay(age, task, settings, asked_to_wait, asked))
+            asked = True
             observation: Observation = await self._client.query(task.req_key, task.task_id)
             state, decision = decide_poll(
                 state,
@@ -162,13 +163,16 @@ class JimengTaskTrigger(BaseTrigger):
                 # A secrets backend may have rotated the keys since this trigger began.
                 self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
 
-    def _delay(self, age: float, task: TaskReference, settings: PollSettings, at_least: float) -> float:
+    def _delay(
+        self, age: float, task: TaskReference, settings: PollSettings, at_least: float, asked: bool
+    ) -> float:
         regular = next_poll_delay(
             age=age,
             expected=task.expected_seconds,
             poke_interval=self.poll_interval,
             settings=settings,
             jitter=random.random(),
+            asked=asked,
         )
         delay = max(regular, at_least)
         deadline = epoch_of(self.deadline)
