@@ -7,6 +7,7 @@ Catch by what you would *do*, not by what the vendor printed::
     JimengError
     ├── JimengNotCreatedError          nothing was created, nothing was paid
     │   ├── JimengInputError           the input is wrong: correct it
+    │   ├── JimengUnreadableInputError an input can't be read now: a later look may succeed
     │   ├── JimengConfigurationError   endpoint, product or connection field is wrong: correct the connection
     │   │   ├── JimengCredentialError  the key, the signature or the token is refused
     │   │   ├── JimengPermissionError  the key is known but may not do this, or the product is not activated
@@ -60,6 +61,7 @@ __all__ = [
     "JimengThrottledError",
     "JimengToleranceExceededError",
     "JimengUnknownSubmitError",
+    "JimengUnreadableInputError",
     "JimengWaitTimeoutError",
 ]
 
@@ -132,6 +134,10 @@ class JimengInputError(JimengNotCreatedError, ValueError):
     """
 
     retry_helps = False
+
+
+class JimengUnreadableInputError(JimengNotCreatedError):
+    """An input could not be looked at before its submit, for a reason that may pass."""
 
 
 class JimengConfigurationError(JimengNotCreatedError):

@@ -296,7 +296,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     monkeypatch.setattr(PollSettings.__init__, "__defaults__", changed)
     monkeypatch.setattr(slot_policy, "COOL_DOWN_SECONDS", 0.3)
     monkeypatch.setattr(slot_trigger, "_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(bulk_trigger, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(bulk_trigger, "hold_seconds", lambda: 0.0)
     monkeypatch.setattr(watch, "FRESH_SECONDS", 0.05)
     # A leg that waited for a late answer would be two deadlines longer; the tests of that set it themselves.
     monkeypatch.setattr(submitting, "_LATE_SECONDS", 0.0)
@@ -314,6 +314,8 @@ class Bench:
         self.ledger_file = folder / "ledger.db"
         self.ledger_url = f"sqlite:///{self.ledger_file}"
         monkeypatch.setenv("AIRFLOW__JIMENG__LEDGER_URL", self.ledger_url)
+        # Most tests are not about inputs, and name some that nobody serves.
+        monkeypatch.setenv("AIRFLOW__JIMENG__PROBE", "False")
         self.ledger = Ledger(self.ledger_url)
         self.image, self.video = emu.media_url("character.png"), emu.media_url("template.mp4")
         self.output = str(folder / "out" / "result.mp4")

@@ -16,6 +16,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengMissingOutputError,
     JimengTaskExpiredError,
     JimengUnknownSubmitError,
+    JimengUnreadableInputError,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.media.target import SAFE_FOLDER, Target
@@ -127,7 +128,7 @@ def outcome_of(error: JimengError) -> Outcome:
         return Outcome.UNKNOWN
     if isinstance(error, (JimengTaskExpiredError, JimengMissingOutputError)):
         return Outcome.EXPIRED
-    if isinstance(error, JimengInputChangedError) or (
+    if isinstance(error, (JimengInputChangedError, JimengUnreadableInputError)) or (
         isinstance(error, JimengInputError) and error.code is None
     ):
         return Outcome.INVALID

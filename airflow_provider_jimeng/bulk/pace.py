@@ -11,12 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.policy.poll import PollSettings, may_be_over, next_poll_delay
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from airflow_provider_jimeng.policy.poll import PollSettings, next_poll_delay
 
 #: Fewer ends than this say nothing about how much the times differ.
 ENOUGH = 5
@@ -26,8 +22,6 @@ _QUESTIONS = 6
 _LEAST_STEP, _MOST_STEP = 0.2, 30.0
 #: Times that hardly differ are not trusted to go on like that.
 _LEAST_SPREAD = 0.02
-#: How far the times of tasks are apart where nobody knows better, as a share.
-_GIVE_OR_TAKE = 0.15
 
 
 @dataclass(slots=True)
@@ -55,17 +49,6 @@ class Pace:
         known = sorted(self._ends)
         return known[len(known) // 2] if len(known) >= ENOUGH else self.expected
 
-    def may_be_over(self, age: float) -> bool:
-        """
-        Return whether a task may have ended by now.
-
-        :param age: seconds since its acceptance.
-        """
-        known = sorted(self._ends)
-        if self.interval is None and len(known) >= ENOUGH:
-            return age >= known[len(known) // 20]
-        return may_be_over(age, self.expected, self.interval)
-
     def delay(self, age: float, *, open_tasks: int, jitter: float, asked: bool) -> float:
         """
         Return the seconds until the next question about a task.
@@ -75,40 +58,21 @@ class Pace:
         :param jitter: in [0, 1).
         :param asked: whether it was asked about before.
         """
+        if self.interval is not None:
+            return self.interval
         fair = 0.3 * open_tasks / self.query_qps
         known = sorted(self._ends)
-        if self.interval is not None or len(known) < ENOUGH:
+        if len(known) < ENOUGH:
             settings = PollSettings(min_delay=max(1.0, fair))
             return next_poll_delay(
-                age=age,
-                expected=self.expected,
-                poke_interval=self.interval,
-                settings=settings,
-                jitter=jitter,
-                asked=asked,
+                age=age, expected=self.expected, poke_interval=None, settings=settings, jitter=jitter
             )
         # One straggler must not make the steps of all others wide.
         quick, slow = known[len(known) // 20], known[-1 - len(known) // 20]
         spread = max(slow - quick, _LEAST_SPREAD * known[len(known) // 2])
         step = min(max(spread / _QUESTIONS, _LEAST_STEP, fair), _MOST_STEP)
         first = quick - 0.5 * step * (1.0 + jitter)
-        if not asked:
-            return max(first - age, 0.0)
+        if age < first and not asked:
+            return first - age
         overdue = max(0.0, age - slow) / max(spread, 10 * step)
         return min(step * (0.9 + 0.2 * jitter) * (1.0 + overdue), _MOST_STEP)
-
-
-def ends_expected(ages: Iterable[float], typical: float, seconds: float) -> float:
-    """
-    Return how many of some tasks may be expected to end within the next seconds.
-
-    :param ages: seconds since the acceptance of each.
-    :param typical: seconds that such tasks usually take, give or take a seventh.
-    """
-    quick, slow = (1 - _GIVE_OR_TAKE) * typical, (1 + _GIVE_OR_TAKE) * typical
-    ends = 0.0
-    for age in ages:
-        # Who is late already may be much later: a straggler is expected ever less.
-        begin, end = max(age, quick), max(age + seconds, slow) + 5 * max(0.0, age - slow)
-        ends += max(0.0, min(age + seconds, end) - begin) / (end - begin)
-    return ends

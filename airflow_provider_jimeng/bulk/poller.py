@@ -53,17 +53,10 @@ class Poller:
 
     :param client: makes the client, and makes it anew where the credentials were refused.
     :param tell: gets each end, in the poller's thread: it must return at once.
-    :param wake: called there when a task that might have been over was asked about.
     """
 
-    def __init__(
-        self,
-        client: Callable[[], AsyncClient],
-        tell: Callable[[Seen], None],
-        wake: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._make, self._tell, self._wake = client, tell, wake
-        self._overdue: set[str] = set()
+    def __init__(self, client: Callable[[], AsyncClient], tell: Callable[[Seen], None]) -> None:
+        self._make, self._tell = client, tell
         self._client: AsyncClient | None = None
         self._settings = PollSettings()
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -74,11 +67,6 @@ class Poller:
     def open(self) -> int:
         """How many tasks are being watched."""
         return len(self._watches)
-
-    @property
-    def catching_up(self) -> bool:
-        """Whether tasks that might have been over when their watch began were not asked about yet."""
-        return bool(self._overdue)
 
     def watch(self, watched: Watched, pace: Pace, age: float) -> None:
         """
@@ -91,8 +79,6 @@ class Poller:
                 target=lambda: asyncio.run(self._main()), name="jimeng-bulk-poller", daemon=True
             )
             self._thread.start()
-        if pace.may_be_over(age):
-            self._overdue.add(watched.task_id)
         loop, _ = self._ready.result()
         loop.call_soon_threadsafe(self._begin, watched, pace, time.monotonic() - age)
 
@@ -126,7 +112,6 @@ class Poller:
                 state, decision = await self._ask(watched, state)
             except Exception as error:
                 log.error("Task %s can't be asked about (%s); trying again.", watched.task_id, error)
-                self._caught_up(watched.task_id)
                 at_least, self._client = _TROUBLE_SECONDS, None
                 continue
             now = time.monotonic()
@@ -137,17 +122,10 @@ class Poller:
                 log.warning("Task %s is still waited for: %s", watched.task_id, told)
             if decision.refresh:
                 self._client = None
-            self._caught_up(watched.task_id)
             asked, before, at_least = True, now, decision.retry_after or 0.0
         took = (now + before) / 2 - accepted if asked else None
         del self._watches[watched.task_id]
         self._tell(Seen(watched.task_id, state, decision, time.time(), took))
-        self._caught_up(watched.task_id)
-
-    def _caught_up(self, task_id: str) -> None:
-        if task_id in self._overdue:
-            self._overdue.discard(task_id)
-            self._wake()
 
     def _delay(self, pace: Pace, accepted: float, asked: bool) -> float:
         return pace.delay(

@@ -29,6 +29,7 @@ class Progress:
     :param total: lines of the manifest.
     :param refused: submits that the vendor refused for now.
     :param before: lines that had their fate before this leg.
+    :param since: epoch seconds of the run's beginning, where it has earlier legs that landed something.
     """
 
     total: int
@@ -38,6 +39,8 @@ class Progress:
     accepted: int = 0
     refused: int = 0
     before: int = 0
+    since: float | None = None
+    wall: Callable[[], float] = time.time
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _told: str = ""
     _told_at: float = float("-inf")
@@ -52,14 +55,26 @@ class Progress:
         """Lines whose fate counts against the tolerance."""
         return sum(self.counts[each] for each in BAD_OUTCOMES)
 
-    def settled(self, outcome: Outcome) -> None:
-        """A line has a fate."""
+    def of_a_leg(self, since: float | None) -> None:
+        """Tell at the leg's end, since its beginning only repeats what the last one said."""
+        self.since, self._told_at = since, self.clock()
+
+    def settled(self, outcome: Outcome, *, just_now: bool = True) -> None:
+        """
+        A line has a fate.
+
+        :param just_now: it was not found to have it already.
+        """
         self.counts[outcome] += 1
-        if outcome is Outcome.LANDED:
+        if outcome is Outcome.LANDED and just_now:
             self._ends.append(self.clock())
 
     def rate(self) -> float | None:
-        """Return landed results a second, lately; ``None`` where too few are known."""
+        """Return landed results a second, lately or in a leg of all legs; ``None`` if nobody knows."""
+        if self.since is not None:
+            span = self.wall() - self.since
+            landed = self.before + self.counts[Outcome.LANDED]
+            return landed / span if landed and span > 0 else None
         if len(self._ends) < 2:
             return None
         span = self.clock() - self._ends[0]

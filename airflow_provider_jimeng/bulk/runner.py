@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
-from airflow_provider_jimeng.bulk.pace import Pace, ends_expected
+from airflow_provider_jimeng.bulk.linger import Linger
+from airflow_provider_jimeng.bulk.pace import Pace
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
@@ -48,10 +49,6 @@ _IN_MEMORY = 5
 _TICK_SECONDS = 0.25
 #: The vendor's URLs live an hour.
 _URL_SECONDS = 2700.0
-#: A deferral is blind for about this long: the trigger's start and hold, and Airflow's way back to a worker.
-_BLIND_SECONDS = 8.0
-#: How long a leg waits for the vendor's word on tasks that may have been over before it began.
-_CATCH_UP_SECONDS = 10.0
 _PAID = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
 
 
@@ -97,9 +94,7 @@ class Run:
         self._contents: dict[str, Content] = {}
         self._paces: dict[str, Pace] = {}
         self._watching: dict[str, Content] = {}
-        # When each of those was accepted, in monotonic seconds.
-        self._accepted: dict[str, float] = {}
-        self._began = time.monotonic()
+        self._linger = Linger(terms.blind)
         # Contents this run paid for whose first line has its fate: a part of the key, for memory's sake.
         self._told: set[int] = set()
         self._last_line = self.progress.before = done
@@ -123,11 +118,7 @@ class Run:
             again=lambda content: self._submits.add(content, first=True),
             settle=self._settle,
         )
-        self._poller = Poller(
-            tools.query_client,
-            lambda seen: self._events.put(lambda: self._on_seen(seen)),
-            lambda: self._events.put(_nothing),
-        )
+        self._poller = Poller(tools.query_client, lambda seen: self._events.put(lambda: self._on_seen(seen)))
         self._scout = Scout(
             tools,
             terms,
@@ -146,6 +137,8 @@ class Run:
         :raises JimengLedgerError: the ledger was silent for longer than the run's patience.
         :raises JimengInputError: the manifest can't be read any further.
         """
+        if leg:
+            self.progress.of_a_leg(self._terms.since)
         try:
             while True:
                 self._check_deadline()
@@ -159,6 +152,7 @@ class Run:
                     self._tell(final=True)
                     return None
                 if leg and self._is_idle():
+                    self._tell(final=True)
                     return self._park()
                 self._await_event()
         finally:
@@ -178,7 +172,7 @@ class Run:
         event()
 
     def _tell(self, *, final: bool = False) -> None:
-        self.progress.tell(open_tasks=self._open, limit=self._submits.limit, final=final)
+        self.progress.tell(open_tasks=len(self._watching), limit=self._submits.limit, final=final)
 
     @property
     def stopped(self) -> str | None:
@@ -245,7 +239,7 @@ class Run:
             self._watch(content, record, record.task_id)
         elif record.state in _PAID and content.supersede is None:
             if content.url is None and (url := self._terms.urls.get(record.task_id or "")) is not None:
-                content.url, content.url_until = url, self._began + _URL_SECONDS
+                content.url, content.url_until = url, time.monotonic() + _URL_SECONDS
             self._landings.add(content)
         else:
             # A verdict that allows a new attempt, or one to tell of: the next look at the ledger decides.
@@ -259,7 +253,8 @@ class Run:
             except JimengLedgerError:
                 age, pace = 0.0, Pace()
             self._watching[task_id] = content
-            self._accepted[task_id] = time.monotonic() - age
+            typical = pace.typical
+            self._linger.watching(task_id, None if typical is None else time.monotonic() + typical - age)
             self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
 
     def _on_seen(self, seen: Seen) -> None:
@@ -279,7 +274,8 @@ class Run:
             self._events.put(lambda: self._on_seen(seen))
             return
         self._patience.calm()
-        del self._watching[seen.task_id], self._accepted[seen.task_id]
+        del self._watching[seen.task_id]
+        self._linger.ended(seen.task_id)
         self._submits.freed(content)
         if seen.decision.kind is PollKind.SUCCEEDED:
             content.url, content.url_until = seen.decision.video_url, time.monotonic() + _URL_SECONDS
@@ -312,7 +308,7 @@ class Run:
             if short in self._told:
                 fate = _as_reused(fate)
             self._told.add(short)
-        self.progress.settled(fate.outcome)
+        self.progress.settled(fate.outcome, just_now=own is None)
         self._tools.report(fate, line)
 
     # -- legs --------------------------------------------------------------------------------------------
@@ -320,25 +316,16 @@ class Run:
     def _is_idle(self) -> bool:
         now = time.monotonic()
         if not (self._submits.idle(now) and self._landings.idle(now) and self._events.empty()):
+            self._linger.busy()
             return False
         if self._landings.waiting and not self._watching:
-            return False
-        if self._poller.catching_up and now < self._began + _CATCH_UP_SECONDS:
-            return False
-        if now < self._began + self._terms.stay and self._pays_to_stay(now):
             return False
         most = self._terms.max_in_flight
         full = most is not None and self._open >= most
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
-        return full or waiting or self._scout.over
-
-    def _pays_to_stay(self, now: float) -> bool:
-        """Return whether a slot is expected to come free while a deferral would be blind."""
-        known = [each.typical for each in self._paces.values() if each.typical is not None]
-        if not known or not self._submits.pending:
+        if not (full or waiting or self._scout.over):
             return False
-        ages = [now - accepted for accepted in self._accepted.values()]
-        return ends_expected(ages, min(known), _BLIND_SECONDS) >= 1.0
+        return not (self._submits.pending_count and self._linger.stays(now))
 
     def _park(self) -> Parked:
         found = {each.record.id: each.record for each in self._watching.values() if each.record is not None}
@@ -365,7 +352,8 @@ class Run:
             shared=shared and bool(pending),
             after_line=min(lines, default=self._last_line + 1) - 1,
             expected={
-                each: self._tools.ledger.typical_seconds(each) for each in {o.scope for o in found.values()}
+                scope: self._tools.ledger.typical_seconds(scope)
+                for scope in {each.scope for each in found.values()}
             },
         )
 

@@ -10,27 +10,32 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, fate_of, fate_of_bad_line, outcome_of
 from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
-from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengOutputExistsError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengInputError,
+    JimengOutputExistsError,
+    JimengUnreadableInputError,
+)
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.decide import Decision, Step, decide
 from airflow_provider_jimeng.lifecycle.land import Landed
 from airflow_provider_jimeng.lifecycle.wanted import REUSE, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
 
 _AT_ONCE = 200
 _THREADS = 8
+_UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
 _PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
 
 
@@ -123,7 +128,9 @@ class Scout:
 
     def _read(self) -> None:
         try:
-            while not self._closed.is_set() and (some := list(itertools.islice(self._lines, _AT_ONCE))):
+            # A leg that soon ends looks at no more than it may submit.
+            at_once = min(_AT_ONCE, max(self._terms.ahead, 1))
+            while not self._closed.is_set() and (some := list(itertools.islice(self._lines, at_once))):
                 for found in self._look_up(some):
                     self._put(found)
             self._put(None)
@@ -154,24 +161,14 @@ class Scout:
             each = wanted[number]
             return self._look(line, each, records.get(each.key), landings.get(each.key, []))
 
-        return self._in_parallel(look, range(len(lines)))
-
-    def _in_parallel(self, look: Callable[[int], Found], numbers: Iterable[int]) -> Iterator[Found]:
-        """Look at lines in order, only so many ahead: a leg that takes two lines must not inspect 200."""
-        ahead: deque[Future[Found]] = deque()
-        for number in numbers:
-            ahead.append(self._pool.submit(look, number))
-            if len(ahead) >= max(self._terms.ahead, 1):
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        return iter(self._pool.map(look, range(len(lines))))
 
     def _look(
         self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
     ) -> Found:
         try:
             return self._judge(item, wanted, record, landings)
-        except (JimengInputError, JimengOutputExistsError) as error:
+        except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
             outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
             return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
         except JimengError as error:
@@ -210,6 +207,8 @@ class Scout:
         if target.stat() is not None:
             self._tools.lander.check_free(wanted.key, target)
         wanted, supersede = self._tools.inspect(wanted)
+        if supersede is not None or record is None or record.state in _UNPAID:
+            self._tools.probe(wanted)
         return Work(Content(wanted, [item], supersede, record), needs_submit=True)
 
     def _decide(self, wanted: Wanted, record: TaskRecord | None) -> Decision:

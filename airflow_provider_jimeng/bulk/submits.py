@@ -120,6 +120,8 @@ class Submits:
     def limit(self) -> int | None:
         """The slots, as far as they are known."""
         limits = [each.limit for each in self.windows]
+        if not limits and isinstance(self._tools.settings.max_concurrency, int):
+            return self._tools.settings.max_concurrency
         return sum(each for each in limits if each is not None) if limits and all(limits) else None
 
     def add(self, content: Content, *, first: bool = False) -> None:

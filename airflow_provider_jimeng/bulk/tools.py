@@ -43,7 +43,9 @@ class Tools:
 
     :param want: gives an item its identity; raises :class:`JimengInputError` where it has none.
     :param inspect: looks at a content's inputs before it is submitted or reused, off the run's own thread:
-        may note validators, probe media, and name a row that is to be paid for again.
+        may note validators, and name a row that is to be paid for again.
+    :param probe: looks whether a content's inputs can be what its product needs, before its first submit, off
+        the run's own thread; raises where they can't.
     :param ensure: submits or adopts.
     :param query_client: makes the client for questions; called again where the credentials were refused.
     :param fetch: returns what downloads the result of a row; with a URL that is fresh, if there is one.
@@ -55,6 +57,7 @@ class Tools:
     settings: AccountSettings
     want: Callable[[Item], Wanted]
     inspect: Callable[[Wanted], tuple[Wanted, TaskRecord | None]]
+    probe: Callable[[Wanted], None]
     ensure: Ensure
     query_client: Callable[[], AsyncClient]
     fetch: Callable[[TaskRecord, str | None], Fetch]
@@ -79,7 +82,7 @@ class Terms:
     :param ledger_patience: seconds for which a silent ledger is waited for.
     :param landers: results that are landed at once.
     :param ahead: contents that are looked up and inspected ahead of the window.
-    :param stay: most seconds for which a leg goes on while tasks are expected to end soon.
+    :param blind: seconds from a leg's end to the next one at the least, in which no slot is refilled.
     :param urls: where results are that were harvested a moment ago, by task id.
     """
 
@@ -94,7 +97,7 @@ class Terms:
     ledger_patience: float = 300.0
     landers: int = 4
     ahead: int = 100
-    stay: float = 0.0
+    blind: float = 8.0
     urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property

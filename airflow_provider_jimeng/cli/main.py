@@ -16,8 +16,6 @@ from airflow_provider_jimeng.exceptions import JimengError, JimengInputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflow_provider_jimeng.ledger.admin import LedgerAdmin
-
 __all__ = ["main", "run"]
 
 DONE = 0
@@ -61,7 +59,10 @@ def run(command: Command, options: argparse.Namespace) -> int:
     """
     _tolerate_every_letter()
     try:
-        code = _handler(command)(open_admin(options.ledger_url), options)
+        if command.opens_ledger:
+            code = _handler(command)(open_admin(options.ledger_url), options)
+        else:
+            code = _handler(command)(options)
         sys.stdout.flush()
     except NotConfirmed as error:
         return _tell(str(error), NOT_CONFIRMED)
@@ -82,9 +83,9 @@ def run(command: Command, options: argparse.Namespace) -> int:
     return code
 
 
-def _handler(command: Command) -> Callable[[LedgerAdmin, argparse.Namespace], int]:
+def _handler(command: Command) -> Callable[..., int]:
     module, _, name = command.handler.rpartition(".")
-    handler: Callable[[LedgerAdmin, argparse.Namespace], int] = getattr(import_module(module), name)
+    handler: Callable[..., int] = getattr(import_module(module), name)
     return handler
 
 

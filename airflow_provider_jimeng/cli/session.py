@@ -21,9 +21,11 @@ __all__ = [
     "Refusal",
     "WrongUse",
     "account_of",
+    "as_a_command_of_airflow",
     "confirm",
     "open_admin",
     "say",
+    "url_of",
     "who",
 ]
 
@@ -49,15 +51,24 @@ def open_admin(url: str | None) -> LedgerAdmin:
     """
     from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 
-    if url is None:
-        _as_a_command_of_airflow()
-        from airflow_provider_jimeng.hooks.ledger import ledger_url
-
-        url = ledger_url()
-    return LedgerAdmin(url)
+    return LedgerAdmin(url_of(url))
 
 
-def _as_a_command_of_airflow() -> None:
+def url_of(url: str | None) -> str:
+    """
+    Return the URL of a ledger: the given one, or the one that Airflow's configuration names.
+
+    :raises JimengError: the configuration names no usable one.
+    """
+    if url is not None:
+        return url
+    as_a_command_of_airflow()
+    from airflow_provider_jimeng.hooks.ledger import ledger_url
+
+    return ledger_url()
+
+
+def as_a_command_of_airflow() -> None:
     """
     Let connections be read from Airflow's database, as for Airflow's own commands.
 
@@ -77,7 +88,7 @@ def account_of(options: argparse.Namespace) -> str | None:
         return name
     if name is not None:
         raise WrongUse("An account and --conn-id are both given; nothing was changed. Keep one of them.")
-    _as_a_command_of_airflow()
+    as_a_command_of_airflow()
     from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 
     return VolcengineHook(volcengine_conn_id=options.conn_id).settings.account

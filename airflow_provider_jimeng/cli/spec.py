@@ -72,7 +72,9 @@ class Command:
     """
     One command.
 
-    :param handler: dotted name of ``(LedgerAdmin, argparse.Namespace) -> int``, imported when it is run.
+    :param handler: dotted name of ``(LedgerAdmin, argparse.Namespace) -> int``, imported when it is run;
+        without the ledger where the command finds its own.
+    :param opens_ledger: whether it is given the ledger, which then has to be there.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Command:
     handler: str
     arguments: tuple[Argument, ...]
     description: str = ""
+    opens_ledger: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,5 +307,42 @@ _LEDGER = Group(
     ),
 )
 
+_PLAN = Command(
+    "plan",
+    "Tell what a run of a manifest would do and cost; nothing is sent, nothing is written",
+    "airflow_provider_jimeng.cli.plan.plan_manifest",
+    (
+        Argument(
+            ("manifest",),
+            {"metavar": "MANIFEST", "help": "path or URL of a JSON Lines, CSV or Parquet file"},
+        ),
+        _value(
+            "--conn-id",
+            "the Airflow connection that would pay (default: volcengine_default)",
+            metavar="CONN_ID",
+            default="volcengine_default",
+        ),
+        _value("--req-key", "the product of lines that name none", metavar="REQ_KEY", default=None),
+        _value(
+            "--force-new", "as the operator's argument: a reason to pay again", metavar="REASON", type=_words
+        ),
+        Argument(
+            ("--on-unknown-submit",),
+            {"choices": ("fail", "resubmit"), "default": "fail", "help": "as the operator's argument"},
+        ),
+        Argument(
+            ("--on-missing-output",),
+            {"choices": ("fail", "resubmit"), "default": "fail", "help": "as the operator's argument"},
+        ),
+        _URL,
+        _JSON,
+    ),
+    description=(
+        "Look every line up in the ledger and count what a run would do with it. Files, inputs and the "
+        "vendor are not looked at. The exit code is 1 where a line can't be read."
+    ),
+    opens_ledger=False,
+)
+
 #: What stands below ``airflow jimeng`` and ``python -m airflow_provider_jimeng``.
-COMMANDS: tuple[Group | Command, ...] = (_LEDGER,)
+COMMANDS: tuple[Group | Command, ...] = (_LEDGER, _PLAN)

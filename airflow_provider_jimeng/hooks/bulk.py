@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import epoch_of
 from airflow_provider_jimeng.hooks.landing import fetch_from_vendor, lander, watched_of
 from airflow_provider_jimeng.hooks.ledger import volatile_query_params
-from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, record_verdict
+from airflow_provider_jimeng.hooks.probing import probing_asked_for
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import Watched, expectation, harvest, record_verdict
 from airflow_provider_jimeng.lifecycle.wanted import Request, want
 from airflow_provider_jimeng.policy.poll import PollState
 
 if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.content import Mine
     from airflow_provider_jimeng.bulk.items import Item
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
     from airflow_provider_jimeng.ledger.records import TaskRecord
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.media.target import Target
 
 log = logging.getLogger(__name__)
+
+_QUESTIONS_AT_ONCE = 8
+#: The share of its expected time after which a task is asked about by a leg that is there anyway.
+_NEARLY = 0.9
 
 
 def tools_of(
@@ -39,6 +47,7 @@ def tools_of(
     overwrite: bool,
     force_new: str | None,
     tags: Mapping[str, str],
+    probe: bool | None = None,
 ) -> Tools:
     """Return what a bulk run works with, for this connection."""
     volatile = volatile_query_params()
@@ -70,6 +79,7 @@ def tools_of(
         settings=settings,
         want=wanted,
         inspect=hook.look_at_inputs,
+        probe=hook.prober.check if probing_asked_for(probe) else _no_probe,
         ensure=hook.ensure,
         query_client=query_client,
         fetch=fetch,
@@ -80,33 +90,57 @@ def tools_of(
     )
 
 
-def harvest_told(hook: JimengHook, tasks: Any) -> dict[str, str]:
+def _no_probe(wanted: Wanted) -> None:
+    """Leave the judgement of inputs to the vendor."""
+
+
+def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict[str, str]:
     """
-    Record the ends of the tasks that a trigger saw over, which frees their slots.
+    Record the ends of this run's tasks, which frees their slots.
 
-    The worker's own answer decides; the trigger's count of strange answers is carried on.
+    Those that a trigger saw over, and those that have had their time: between the trigger's event and this
+    leg seconds passed, in which others ended as well, and a slot must not wait for a leg of its own. The
+    worker's own answer decides; the trigger's count of strange answers is carried on.
 
+    :param req_key: whose tasks are looked at even if the trigger told of none, since it was the run's turn.
     :return: the URLs of their results, by task id, so that landing them need not ask again.
     """
-    urls: dict[str, str] = {}
-    for told in tasks or ():
-        record = hook.ledger.by_task_id(
-            str(told.get("task_id")), hook.settings.scope(str(told.get("req_key")))
+    told = {str(each.get("task_id")): each for each in tasks or () if each.get("outcome") != "deadline"}
+    due: dict[int, TaskRecord] = {}
+    for task_id, each in told.items():
+        record = hook.ledger.by_task_id(task_id, hook.settings.scope(str(each.get("req_key"))))
+        if record is not None and record.task_id is not None:
+            due[record.id] = record
+    for scope in {hook.settings.scope(req_key), *(record.scope for record in due.values())}:
+        view = hook.ledger.slot_view(scope, hook.settings.limit_for(scope.req_key))
+        due.update(
+            {each.id: each for each in view.holders if mine.made(each) and _has_had_its_time(each, view.now)}
         )
-        if record is None or record.task_id is None or told.get("outcome") == "deadline":
-            continue
-        watched = Watched(record.task_id, record.scope.req_key, record.submitted_at)
-        poll = told.get("poll")
-        state = PollState.from_dict(poll) if isinstance(poll, Mapping) else None
-        state, decision = harvest(hook.client, watched, now=time.time(), state=state)
-        try:
-            record_verdict(hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at")))
-        except JimengLedgerError as error:
-            log.warning("The end of task %s is recorded later: %s", record.task_id, error)
-            continue
-        if decision.video_url is not None:
-            urls[record.task_id] = decision.video_url
-    return urls
+    _ = hook.client  # made here, not by several threads at once
+    with ThreadPoolExecutor(_QUESTIONS_AT_ONCE, thread_name_prefix="jimeng-bulk-harvest") as pool:
+        urls = pool.map(lambda each: _harvest_one(hook, each, told.get(each.task_id or "", {})), due.values())
+        return {
+            each.task_id: url for each, url in zip(due.values(), urls, strict=True) if each.task_id and url
+        }
+
+
+def _has_had_its_time(record: TaskRecord, now: float) -> bool:
+    expected = expectation(record)
+    if record.state is not TaskState.SUBMITTED or record.task_id is None or record.submitted_at is None:
+        return False
+    return expected is None or now - record.submitted_at >= _NEARLY * expected
+
+
+def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) -> str | None:
+    watched = Watched(record.task_id or "", record.scope.req_key, record.submitted_at)
+    poll = told.get("poll")
+    state = PollState.from_dict(poll) if isinstance(poll, Mapping) else None
+    state, decision = harvest(hook.client, watched, now=time.time(), state=state)
+    try:
+        record_verdict(hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at")))
+    except JimengLedgerError as error:
+        log.warning("The end of task %s is recorded later: %s", record.task_id, error)
+    return decision.video_url
 
 
 def _stats_gauge() -> Callable[..., Any] | None:

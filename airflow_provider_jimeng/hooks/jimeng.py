@@ -23,8 +23,10 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
+from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
+from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Rows after which a submit is the first one of its content all the same.
+_UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
 #: Outside of Airflow there is no task instance whose tries belong together.
 _NOWHERE = Provenance(run_id=f"process-{uuid.uuid4().hex}")
 
@@ -84,6 +88,26 @@ class JimengHook(VolcengineHook):
     def guard(self) -> NetworkGuard:
         """What addresses inputs and results may be on."""
         return NetworkGuard.of_account(self.settings)
+
+    @cached_property
+    def prober(self) -> Prober:
+        """What looks at inputs before they are paid for."""
+        return Prober(self.guard)
+
+    def probe_if_new(self, wanted: Wanted, supersede: TaskRecord | None, *, probe: bool | None) -> None:
+        """
+        Look at the inputs of a content that nobody has paid for, and that is about to be submitted.
+
+        :param probe: see :func:`~airflow_provider_jimeng.hooks.probing.probing_asked_for`.
+        :raises JimengInputError: an input can't be what the product needs; nothing was paid.
+        :raises JimengUnreadableInputError: an input can't be read now; nothing was paid.
+        """
+        if not probing_asked_for(probe) or not wanted.sources:
+            return
+        record = self.ledger.latest(wanted.key)
+        if supersede is None and record is not None and record.state not in _UNPAID:
+            return
+        self.prober.check(wanted)
 
     def look_at_inputs(self, wanted: Wanted) -> tuple[Wanted, TaskRecord | None]:
         """
@@ -170,13 +194,20 @@ class JimengHook(VolcengineHook):
         variant: int = 0,
         force_new: str | None = None,
         slot_timeout: float = 300.0,
+        probe: bool | None = None,
     ) -> str:
-        """Return the id of a task for this image and template video; see :meth:`submit_task`."""
-        request = Request(image_url, video_url, req_key, None, variant, force_new)
-        return self._submit(request, slot_timeout)
+        """
+        Return the id of a task for this image and template video; see :meth:`submit_task`.
 
-    def _submit(self, request: Request, slot_timeout: float) -> str:
+        :param probe: whether the inputs are looked at before they are paid for; by default where the extra
+            ``media`` is installed.
+        """
+        request = Request(image_url, video_url, req_key, None, variant, force_new)
+        return self._submit(request, slot_timeout, probe)
+
+    def _submit(self, request: Request, slot_timeout: float, probe: bool | None = None) -> str:
         wanted, supersede = self.look_at_inputs(self.want(request))
+        self.probe_if_new(wanted, supersede, probe=probe)
         in_hand = wait_on_worker(
             lambda: self.ensure(wanted, supersede=supersede), timeout=slot_timeout, key=wanted.key
         )

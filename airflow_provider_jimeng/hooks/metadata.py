@@ -115,6 +115,12 @@ CONFIGURATION: dict[str, dict[str, Any]] = {
                 example="cache_buster,utm_source",
                 default="",
             ),
+            "probe": _option(
+                "Look at images and videos before they are paid for, where an operator does not say. "
+                "Default: where Pillow and PyAV (the extra `media`) are installed.",
+                type="boolean",
+                example="False",
+            ),
             "presign_seconds": _option(
                 "How long the presigned URLs of private inputs (s3://, gs://, tos://, abfs://) live, in "
                 "seconds: from twelve hours to a week. Default: thirteen hours.",

@@ -24,6 +24,7 @@ from airflow_provider_jimeng.hooks.defaults import (
     seconds_of,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
+from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
@@ -99,6 +100,8 @@ class SubmittingOperator(JimengOperator):
         retryable, none of which is billed, lead to a second one.
     :param force_new: a reason to pay for the same content again; each reason is paid once, however often the
         task is retried.
+    :param probe: whether the inputs are looked at before they are paid for; by default where the extra
+        ``media`` is installed (``[jimeng] probe``).
     :param slot_timeout: seconds to wait for a free slot of the account.
     :param deferrable: wait for a slot in the triggerer, not on the worker.
     """
@@ -126,6 +129,7 @@ class SubmittingOperator(JimengOperator):
         on_input_changed: str = FAIL,
         max_attempts: int = 3,
         force_new: str | None = None,
+        probe: bool | None = None,
         slot_timeout: float | dt.timedelta = DEFAULT_SLOT_TIMEOUT_SECONDS,
         deferrable: bool = True,
         **kwargs: Any,
@@ -141,6 +145,7 @@ class SubmittingOperator(JimengOperator):
         self.on_input_changed = on_input_changed
         self.max_attempts = max_attempts
         self.force_new = force_new
+        self.probe = probe
         self.slot_timeout = slot_timeout
         self.deferrable = deferrable
 
@@ -160,6 +165,7 @@ class SubmittingOperator(JimengOperator):
     def _wanted(self, context: Context) -> Wanted:
         seconds_of(self.slot_timeout, "slot_timeout")
         flag_of(self.deferrable, "deferrable")
+        probing_asked_for(self.probe)
         request = Request(
             self.image_url, self.video_url, self.req_key, self.body, self.variant, self.force_new
         )
@@ -172,6 +178,9 @@ class SubmittingOperator(JimengOperator):
         if not self._is_told_of_own(wanted, event):
             wanted, changed = self.hook.look_at_inputs(wanted)
             supersede = supersede or changed
+            if event is None:
+                # A leg whose turn for a slot has come was preceded by one that looked.
+                self.hook.probe_if_new(wanted, supersede, probe=self.probe)
         if not self.deferrable:
             return wait_on_worker(
                 lambda: self.hook.ensure(wanted, supersede=supersede),

@@ -12,11 +12,11 @@ from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_choice, check_req_key
 from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
-from airflow_provider_jimeng.bulk.plan import plan
+from airflow_provider_jimeng.bulk.plan import in_words, plan
 from airflow_provider_jimeng.bulk.tag import check_tag
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
-from airflow_provider_jimeng.hooks.bulk import harvest_told, tools_of
+from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
 from airflow_provider_jimeng.hooks.defaults import seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
@@ -43,8 +43,8 @@ _BACKSTOP = dt.timedelta(hours=13)
 _SHARED_LOOK_SECONDS = 60.0
 #: Contents that a deferring leg reads ahead: each leg does it anew.
 _AHEAD_OF_A_LEG = 20
-#: A leg goes on for this long at most where slots come free faster than a deferral would notice.
-_STAY_SECONDS = 12.0
+#: What a deferral takes beyond its trigger's hold: to the triggerer, and back to a worker.
+_WAY_BACK_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ class JimengBatchOperator(JimengOperator):
     :param deferrable: wait in the triggerer. The worker refills a slot quicker; a deferred run holds no
         worker, which pays where tasks take minutes.
     :param dry_run: only tell what a run would do; nothing is paid, and nothing is written.
+    :param probe: whether the inputs are looked at before they are paid for, ahead of the window; by default
+        where the extra ``media`` is installed (``[jimeng] probe``). What can't be used is ``invalid``.
     :param adopt_output: let this ledger take over a folder whose results another ledger paid for.
     """
 
@@ -113,6 +115,7 @@ class JimengBatchOperator(JimengOperator):
         poke_interval: float | dt.timedelta | None = None,
         deferrable: bool = False,
         dry_run: bool = False,
+        probe: bool | None = None,
         adopt_output: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -135,6 +138,7 @@ class JimengBatchOperator(JimengOperator):
         self.timeout = timeout
         self.poke_interval = poke_interval
         self.deferrable = deferrable
+        self.probe = probe
         self.adopt_output = adopt_output
         self.report_target: str | None = None
 
@@ -163,13 +167,12 @@ class JimengBatchOperator(JimengOperator):
             tolerance = check_tolerance(self.tolerance)
             skip_invalid = check_choice(self.on_invalid, "on_invalid", (FAIL, SKIP)) == SKIP
             folder = resolve_target(self.output_uri)
+            req_key = check_req_key(self.req_key, "req_key")
             if event is not None:
                 # First of all: each verdict in the ledger is a slot that can be refilled.
-                urls = harvest_told(self.hook, event_of(event).get("tasks"))
+                urls = harvest_over(self.hook, event_of(event).get("tasks"), terms.mine, req_key)
                 terms = replace(terms, urls=urls)
-            manifest = open_manifest(
-                self.manifest, resolve=resolve_target, default_req_key=check_req_key(self.req_key, "req_key")
-            )
+            manifest = open_manifest(self.manifest, resolve=resolve_target, default_req_key=req_key)
             try:
                 if hint.digest != manifest.digest:
                     hint = _Hint()
@@ -177,9 +180,11 @@ class JimengBatchOperator(JimengOperator):
                     check_manifest(manifest, skip_invalid=skip_invalid)
                 tools = self._tools(terms, folder)
                 if self.plan_only:
-                    return plan(
+                    planned = plan(
                         manifest.lines(), ledger=tools.ledger, settings=tools.settings, want=tools.want
                     )
+                    self.log.info("Nothing was sent and nothing was paid. %s", "\n".join(in_words(planned)))
+                    return planned
                 return self._work(context, manifest, tools, terms, hint, tolerance)
             finally:
                 manifest.close()
@@ -214,7 +219,7 @@ class JimengBatchOperator(JimengOperator):
         interval = None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
         more: dict[str, Any] = {}
         if self.deferrable:
-            more = {"ahead": _AHEAD_OF_A_LEG, "stay": _STAY_SECONDS}
+            more = {"ahead": _AHEAD_OF_A_LEG, "blind": waiting.hold_seconds() + _WAY_BACK_SECONDS}
         return Terms(
             provenance_of(context),
             self._policies(),
@@ -238,7 +243,13 @@ class JimengBatchOperator(JimengOperator):
     def _tools(self, terms: Terms, folder: Target) -> Tools:
         tags = {"dag_id": terms.provenance.dag_id, "task_id": terms.provenance.task_id}
         return tools_of(
-            self.hook, terms, folder, overwrite=self.overwrite, force_new=self.force_new, tags=tags
+            self.hook,
+            terms,
+            folder,
+            overwrite=self.overwrite,
+            force_new=self.force_new,
+            tags=tags,
+            probe=self.probe,
         )
 
     def _point_at_report(self, context: Context, folder: Folder) -> None:
@@ -272,7 +283,7 @@ class JimengBatchOperator(JimengOperator):
                 deadline=iso(time.time() + min(looks)) if looks and parked.open else None,
                 poll_interval=self._terms_interval(),
                 turn=_turn(parked, wait),
-                hold=waiting.HOLD_SECONDS,
+                hold=waiting.hold_seconds(),
             ),
             method_name="execute_complete",
             kwargs={

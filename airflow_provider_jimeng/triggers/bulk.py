@@ -7,6 +7,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import conf
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
@@ -16,10 +17,20 @@ if TYPE_CHECKING:
 
     from airflow.triggers.base import TriggerEvent
 
-#: A worker's supervisor notices the end of its leg up to ``[workers] min_heartbeat_interval`` (5 s) late, and
-#: Airflow 3.3 fails a task that is resumed before it has ("killed externally"), which costs one of its tries.
-#: This long after its start a trigger may tell.
-HOLD_SECONDS = 5.2
+_DEFAULT_INTERVAL = 5
+#: A trigger starts about a second after its task was deferred, which is a margin already.
+_MARGIN_SECONDS = 0.2
+
+
+def hold_seconds() -> float:
+    """
+    Return how long after its start a trigger of a bulk run may not tell, by this worker's configuration.
+
+    The supervisor of a worker notices the end of a leg up to ``[workers] min_heartbeat_interval`` late, and
+    Airflow 3.3 fails a task that is resumed before that ("killed externally"), which costs one of its tries:
+    a run of hundreds of legs would soon have none left.
+    """
+    return conf.getfloat("workers", "min_heartbeat_interval", fallback=_DEFAULT_INTERVAL) + _MARGIN_SECONDS
 
 
 class JimengBulkTrigger(JimengTaskTrigger):
@@ -38,7 +49,7 @@ class JimengBulkTrigger(JimengTaskTrigger):
         deadline: str | None = None,
         poll_interval: float | None = None,
         turn: Mapping[str, Any] | None = None,
-        hold: float = HOLD_SECONDS,
+        hold: float = 0.0,
     ) -> None:
         super().__init__(tasks, volcengine_conn_id, deadline, poll_interval, wait_for="any")
         self.turn = None if turn is None else dict(turn)

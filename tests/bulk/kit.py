@@ -115,6 +115,7 @@ class Works:
             settings=self.settings,
             want=identify,
             inspect=lambda each: (each, None),
+            probe=lambda wanted: None,
             ensure=ensure,
             query_client=lambda: AsyncClient(self.settings),
             fetch=fetch,

@@ -50,6 +50,7 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 def test_the_commands_of_the_contract_are_there():
     (group,) = (entry for entry in COMMANDS if isinstance(entry, Group))
     assert {each.name for each in group.commands} == NAMES
+    assert [each.name for each in COMMANDS if isinstance(each, Command)] == ["plan"]
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda each: each.name)
@@ -70,7 +71,8 @@ def test_airflow_gets_the_same_commands():
     options = parser.parse_args(["jimeng", "ledger", "list", "--state", "unknown", "--limit", "3"])
     assert (options.limit, options.func.__name__) == (3, "list")
     assert isinstance(jimeng, GroupCommand)
-    (group,) = jimeng.subcommands
+    group, plan = jimeng.subcommands
+    assert plan.name == "plan"
     assert {each.name for each in group.subcommands} == NAMES
 
 

@@ -51,6 +51,8 @@ def engine(
         env={
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
             "AIRFLOW__JIMENG__LEDGER_URL": ledger_url,
+            # Nobody serves the inputs of these tests.
+            "AIRFLOW__JIMENG__PROBE": "False",
         }
     )
     yield stack

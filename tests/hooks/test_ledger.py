@@ -363,6 +363,7 @@ def test_every_option_is_declared_with_what_airflow_shows_of_it():
         "allow_local_ledger",
         "volatile_query_params",
         "presign_seconds",
+        "probe",
         "daily_submit_limit",
     }
     for option_name, declared in options.items():

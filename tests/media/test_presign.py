@@ -66,7 +66,7 @@ def test_what_names_no_object_is_left_alone(url):
 
 
 def test_a_body_is_presigned_at_any_depth_and_stays_as_it_was():
-    body = {
+    body: dict[str, Any] = {
         "req_key": "x",
         "image_urls": ["s3://b/1", "https://web/2"],
         "more": {"deep": ("gs://b/3", 4, None)},
