@@ -30,7 +30,8 @@ def hold_seconds() -> float:
     Airflow 3.3 fails a task that is resumed before that ("killed externally"), which costs one of its tries:
     a run of hundreds of legs would soon have none left.
     """
-    return conf.getfloat("workers", "min_heartbeat_interval", fallback=_DEFAULT_INTERVAL) + _MARGIN_SECONDS
+    interval: float = conf.getfloat("workers", "min_heartbeat_interval", fallback=_DEFAULT_INTERVAL)
+    return interval + _MARGIN_SECONDS
 
 
 class JimengBulkTrigger(JimengTaskTrigger):
