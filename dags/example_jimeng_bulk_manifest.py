@@ -37,13 +37,14 @@ with DAG(
         """Pair images with template videos; a real one is a file that an upstream system writes."""
         lines = []
         for number in range(context["params"]["count"]):
-            colour, motion = COLOURS[number % len(COLOURS)], number % len(MOTIONS)
+            figure, motion = number % 12, number // 12 % len(MOTIONS)
             lines.append(
                 {
                     "id": f"item-{number + 1:05d}",
-                    "image": f"{MEDIA}/character-{number % 12 + 1:02d}-{colour}.png",
+                    "image": f"{MEDIA}/character-{figure + 1:02d}-{COLOURS[figure % len(COLOURS)]}.png",
                     "video": f"{MEDIA}/template-{motion + 1:02d}-{MOTIONS[motion]}.mp4",
-                    "variant": number // 60,
+                    # Every pair once, then once more as another take.
+                    "variant": number // 36,
                 }
             )
         return lines

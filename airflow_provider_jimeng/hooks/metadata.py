@@ -123,9 +123,10 @@ CONFIGURATION: dict[str, dict[str, Any]] = {
             ),
             "presign_seconds": _option(
                 "How long the presigned URLs of private inputs (s3://, gs://, tos://, abfs://) live, in "
-                "seconds: from twelve hours to a week. Default: thirteen hours.",
+                "seconds: from twelve hours to a week.",
                 type="integer",
                 example="86400",
+                default="46800",
             ),
             "daily_submit_limit": _option(
                 "Most new submits per account and UTC day, across all DAGs, where the connection sets no "

@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""The example DAGs, as they are, on a real scheduler, triggerer and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
+from airflow_provider_jimeng.emulator.sample_media import make_media
+
+from tests.engine.rest import ApiError
+
+if TYPE_CHECKING:
+    from tests.engine.airflow_stack import AirflowStack
+    from tests.postgres import Databases
+
+DAGS = Path(__file__).parents[2] / "dags"
+#: Nobody waits three of these for the release of an unknown.
+SUBMIT_DEADLINE = 3
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples") / "media"
+    make_media(folder, images=12, videos=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vendor(media: Path) -> Iterator[Emulator]:
+    config = EmulatorConfig(concurrency=4, duration=1.0, results="cheap", inputs="fetch", media_dir=media)
+    with Emulator(config) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("examples-output")
+
+
+@pytest.fixture(scope="module")
+def engine(
+    start_stack: Callable[..., AirflowStack], vendor: Emulator, postgres_databases: Databases, output: Path
+) -> Iterator[AirflowStack]:
+    connection = {
+        "conn_type": "volcengine",
+        "login": vendor.config.access_key,
+        "password": vendor.config.secret_key,
+        "host": vendor.url,
+        "extra": {
+            "account": "studio",
+            "max_concurrency": 4,
+            "submit_qps": 20,
+            "query_qps": 20,
+            "submit_deadline": SUBMIT_DEADLINE,
+        },
+    }
+    stack = start_stack(
+        DAGS,
+        env={
+            "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
+            "AIRFLOW__JIMENG__LEDGER_URL": postgres_databases.create("ledger"),
+            "JIMENG_EXAMPLE_MEDIA": f"{vendor.url}/media",
+            "JIMENG_EXAMPLE_OUTPUT": str(output),
+        },
+    )
+    yield stack
+    stack.stop()
+
+
+def accepted(vendor: Emulator) -> int:
+    return int(vendor.ledger()["totals"]["accepted"])
+
+
+def test_a_bulk_run_ends_in_an_asset_whose_summary_reaches_the_dag_that_follows(engine, vendor, output):
+    downstream = "example_jimeng_bulk_downstream"
+    before = accepted(vendor)
+    engine.api.wait_for_dag(downstream)
+    engine.api.unpause(downstream)
+    run = engine.api.run("example_jimeng_bulk_manifest", {"count": 14}, seconds=240)
+    assert run["state"] == "success", engine.api.states("example_jimeng_bulk_manifest", run["dag_run_id"])
+    summary = json.loads((output / "bulk" / "summary.json").read_text())
+    assert (summary["total"], summary["landed"], accepted(vendor) - before) == (14, 14, 14)
+
+    def followed() -> Any:
+        return next((each for each in engine.api.dag_runs(downstream) if each["state"] == "success"), None)
+
+    follower = engine.api.wait("the DAG that follows the asset", followed, 120)
+    told = engine.api.xcom(downstream, follower["dag_run_id"], "look")
+    assert told == f"14 new, 0 known: {summary['gallery_uri']}"
+    again = engine.api.run("example_jimeng_bulk_manifest", {"count": 14}, seconds=240)
+    assert again["state"] == "success"
+    assert accepted(vendor) - before == 14
+
+
+def test_a_backfill_of_manifests_pays_each_content_once_and_reprocessing_pays_nothing(engine, vendor, output):
+    dag = "example_jimeng_backfill"
+    before = accepted(vendor)
+    engine.api.wait_for_dag(dag)
+    engine.api.unpause(dag)
+
+    def begun(reprocess: str) -> bool:
+        try:
+            engine.api.backfill(dag, "2026-03-02", "2026-03-04", reprocess=reprocess)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            # The scheduler closes a backfill some time after its last run.
+            return False
+        return True
+
+    def finished(tries: int) -> bool:
+        runs = [run for run in engine.api.dag_runs(dag) if run["run_type"] == "backfill"]
+        done = [run for run in runs if run["state"] == "success"]
+        instances = [engine.api.task_instance(dag, run["dag_run_id"], "imitate") for run in done]
+        return len(done) == 3 and all(each["try_number"] >= tries for each in instances)
+
+    paid = []
+    for tries, reprocess in ((1, "none"), (2, "completed")):
+        engine.api.wait("a new backfill", lambda reprocess=reprocess: begun(reprocess), 90)
+        engine.api.wait(f"backfill, {reprocess}", lambda tries=tries: finished(tries), 240)
+        paid.append(accepted(vendor) - before)
+
+    days = sorted(path.name for path in (output / "backfill").iterdir() if path.name.startswith("2026-03"))
+    assert days == ["2026-03-02", "2026-03-03", "2026-03-04"]
+    assert all(len(list((output / "backfill" / day).glob("*.mp4"))) == 2 for day in days)
+    # The schedule itself runs the newest day too, whose items may be among these.
+    assert paid[0] == paid[1]
+    assert vendor.ledger()["paid_more_than_once"] == []
+
+
+def test_an_unknown_is_listed_released_by_name_and_then_lands(engine, vendor, output):
+    single = "example_jimeng_motion_imitation"
+    vendor.add_fault("submit:50500,created=false")
+    run = engine.api.run(single, {"output": str(output / "recovered.mp4")}, seconds=120)
+    assert run["state"] == "failed"
+    listed = engine.api.run("example_jimeng_recover", seconds=120)
+    found = engine.api.xcom("example_jimeng_recover", listed["dag_run_id"], "unknowns")
+    assert [each["code"] for each in found] == [50500]
+    assert engine.api.xcom("example_jimeng_recover", listed["dag_run_id"], "settle") == []
+
+    def released() -> bool:
+        decision = {"release": [found[0]["record"]], "reason": "not in the console"}
+        settled = engine.api.run("example_jimeng_recover", decision, seconds=120)
+        return bool(settled["state"] == "success")
+
+    # The account is young: three submit deadlines have to pass.
+    engine.api.wait("the release", released, 60)
+    before = accepted(vendor)
+    again = engine.api.run(single, {"output": str(output / "recovered.mp4")}, seconds=120)
+    assert again["state"] == "success"
+    assert (output / "recovered.mp4").read_bytes()[4:8] == b"ftyp"
+    assert accepted(vendor) - before == 1
