@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: One that should have ended this long ago is not expected any more; its trigger waits better.
+#: One that should have ended this long ago, at the least, is not expected any more; its trigger waits better.
 LATE_SECONDS = 1.0
 #: The most that a leg stays for all of them, as a multiple of the time that a deferral is blind for.
 MOST_FACTOR = 1.5
@@ -30,14 +30,19 @@ class Linger:
     """
 
     blind: float
-    _due: dict[str, float] = field(default_factory=dict)
+    _due: dict[str, tuple[float, float]] = field(default_factory=dict)
     _since: float | None = None
     _spent: float = 0.0
 
-    def watching(self, task_id: str, due_at: float | None) -> None:
-        """Note a task that is being watched, and when it should end, if anybody knows."""
+    def watching(self, task_id: str, due_at: float | None, give: float = 0.0) -> None:
+        """
+        Note a task that is being watched.
+
+        :param due_at: when it should end, if anybody knows.
+        :param give: how much sooner or later that often is.
+        """
         if due_at is not None:
-            self._due[task_id] = due_at
+            self._due[task_id] = due_at - give, due_at + max(give, LATE_SECONDS)
 
     def ended(self, task_id: str) -> None:
         """Forget a task that is over."""
@@ -48,7 +53,7 @@ class Linger:
         if self._since is not None:
             self._spent += now - self._since
             self._since = None
-        near = any(-LATE_SECONDS <= due - now <= self.blind for due in self._due.values())
+        near = any(soon - now <= self.blind and now <= late for soon, late in self._due.values())
         if not near or self._spent >= MOST_FACTOR * self.blind:
             return False
         self._since = now

@@ -21,7 +21,7 @@ from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
 from airflow_provider_jimeng.bulk.linger import Linger
-from airflow_provider_jimeng.bulk.pace import Pace
+from airflow_provider_jimeng.bulk.pace import GIVE_OR_TAKE, Pace
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
@@ -254,7 +254,8 @@ class Run:
                 age, pace = 0.0, Pace()
             self._watching[task_id] = content
             typical = pace.typical
-            self._linger.watching(task_id, None if typical is None else time.monotonic() + typical - age)
+            due_at = None if typical is None else time.monotonic() + typical - age
+            self._linger.watching(task_id, due_at, GIVE_OR_TAKE * (typical or 0.0))
             self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
 
     def _on_seen(self, seen: Seen) -> None:
@@ -319,6 +320,8 @@ class Run:
             self._linger.busy()
             return False
         if self._landings.waiting and not self._watching:
+            return False
+        if any(each.doubtful and each.pending for each in self._submits.windows):
             return False
         most = self._terms.max_in_flight
         full = most is not None and self._open >= most

@@ -108,11 +108,32 @@ def main(arguments: list[str] | None = None) -> int:
         home = chosen.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         home.mkdir(parents=True, exist_ok=True)
         told = measure(chosen, home, cleanup)
-    text = json.dumps(told, indent=1)
-    print(text)
+    print(table(told))
     if chosen.json:
-        chosen.json.write_text(text + "\n")
+        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
     return 0 if told["landed"] == told["wanted"] and not told["paid_twice"] else 1
+
+
+def table(told: dict[str, Any]) -> str:
+    """Return the figures a line each, and how the slots were shared over time."""
+    names = {
+        "accepted": "accepted submits",
+        "landed": "landed",
+        "paid_twice": "paid twice",
+        "most_in_use": "most slots in use",
+        "utilisation": "slot utilisation",
+        "idle_median": "idle seconds, median",
+        "idle_p95": "idle seconds, 95th percentile",
+        "refused_share": "refused submits per item",
+        "queries_per_item": "queries per item",
+        "noticed_median": "done to noticed, median s",
+        "tries": "tries",
+        "worker_held": "worker held",
+        "load_median": "load of the machine, median",
+    }
+    lines = [f"{words:32} {told[name]}" for name, words in names.items()]
+    shared = [f"{name:32} {counts}" for name, counts in told["share_per_run"].items()]
+    return "\n".join([*lines, "accepted in each tenth of the span:", *shared])
 
 
 def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStack) -> dict[str, Any]:

@@ -56,3 +56,12 @@ def test_time_in_which_there_was_something_to_do_does_not_count():
     assert linger.stays(190.0)
     assert linger.stays(190.25)
     assert linger._spent == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("due_in", "stays"), [(BLIND + 6.1, False), (BLIND + 6.0, True), (-6.0, True), (-6.1, False)]
+)
+def test_what_often_ends_sooner_or_later_is_waited_for_as_long(due_in, stays):
+    linger = Linger(BLIND)
+    linger.watching("a", 100.0 + due_in, give=6.0)
+    assert linger.stays(100.0) is stays
