@@ -2,6 +2,7 @@
 #
 # make test   lint, types, unit and structural tests with their coverage gates, then the tests on real Airflow
 # make demo   one clip, end to end, on Airflow and a local vendor
+# make bench-bulk   how busy bulk runs keep the slots, on real Airflow: an hour; ARGS for one run of your own
 # make lint   ruff and mypy
 # make clean  remove what the above made
 #
@@ -12,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: test unit engine lint demo constraints clean
+.PHONY: test unit engine bench-bulk lint demo constraints clean
 
 TEST_VENV := .venv-test
 DEMO_VENV := .venv-demo
@@ -35,6 +36,18 @@ unit: $(TEST_VENV)/.installed
 # One after the other: two Airflows at once on two cores only make each other late.
 engine: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m pytest -m engine -o faulthandler_timeout=590 --durations=15 $(ARGS)
+
+BENCH := $(TEST_PYTHON) -m tests.benchmarks.bulk_engine
+bench-bulk: $(TEST_VENV)/.installed
+ifneq ($(ARGS),)
+	$(BENCH) $(ARGS)
+else
+	$(BENCH) --mode worker --items 200 --seconds 20 --slots 10
+	$(BENCH) --mode worker --items 200 --seconds 20 --slots 10 --learned
+	$(BENCH) --mode deferred --items 200 --seconds 20 --slots 10
+	$(BENCH) --mode deferred --items 100 --seconds 60 --slots 10
+	$(BENCH) --mode mixed --items 60 --singles 50 --seconds 5 --slots 4
+endif
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m ruff check .

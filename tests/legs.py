@@ -46,7 +46,7 @@ from airflow_provider_jimeng.operators.jimeng import (
 from airflow_provider_jimeng.policy import slots as slot_policy
 from airflow_provider_jimeng.policy.polling import PollSettings
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
-from airflow_provider_jimeng.triggers import slots as slot_trigger, watch
+from airflow_provider_jimeng.triggers import settling, slots as slot_trigger, watch
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import TaskRecord
@@ -296,6 +296,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     monkeypatch.setattr(PollSettings.__init__, "__defaults__", changed)
     monkeypatch.setattr(slot_policy, "COOL_DOWN_SECONDS", 0.3)
     monkeypatch.setattr(slot_trigger, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(settling, "hold_seconds", lambda: 0.0)
     monkeypatch.setattr(watch, "FRESH_SECONDS", 0.05)
     # A leg that waited for a late answer would be two deadlines longer; the tests of that set it themselves.
     monkeypatch.setattr(submitting, "_LATE_SECONDS", 0.0)

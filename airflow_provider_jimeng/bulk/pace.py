@@ -18,8 +18,12 @@ from airflow_provider_jimeng.policy.poll import PollSettings, next_poll_delay
 ENOUGH = 5
 _REMEMBERED = 60
 #: Questions for a task that takes as long as the slowest, once the quickest was over.
-_QUESTIONS = 6
+_QUESTIONS = 8
+#: How much sooner or later than usual tasks end where a run has not seen enough of them, as a share.
+GIVE_OR_TAKE = 0.1
 _LEAST_STEP, _MOST_STEP = 0.2, 30.0
+#: The longest wait for the first question however long tasks take, since what is expected can be wrong.
+_MOST_FIRST = 600.0
 #: Times that hardly differ are not trusted to go on like that.
 _LEAST_SPREAD = 0.02
 
@@ -62,17 +66,20 @@ class Pace:
             return self.interval
         fair = 0.3 * open_tasks / self.query_qps
         known = sorted(self._ends)
-        if len(known) < ENOUGH:
+        if len(known) < ENOUGH and self.expected is None:
             settings = PollSettings(min_delay=max(1.0, fair))
             return next_poll_delay(
-                age=age, expected=self.expected, poke_interval=None, settings=settings, jitter=jitter
+                age=age, expected=None, poke_interval=None, settings=settings, jitter=jitter
             )
+        if len(known) < ENOUGH:
+            usual = self.typical or 0.0
+            known = [(1 - GIVE_OR_TAKE) * usual, usual, (1 + GIVE_OR_TAKE) * usual]
         # One straggler must not make the steps of all others wide.
         quick, slow = known[len(known) // 20], known[-1 - len(known) // 20]
         spread = max(slow - quick, _LEAST_SPREAD * known[len(known) // 2])
         step = min(max(spread / _QUESTIONS, _LEAST_STEP, fair), _MOST_STEP)
         first = quick - 0.5 * step * (1.0 + jitter)
         if age < first and not asked:
-            return first - age
+            return min(first - age, _MOST_FIRST)
         overdue = max(0.0, age - slow) / max(spread, 10 * step)
         return min(step * (0.9 + 0.2 * jitter) * (1.0 + overdue), _MOST_STEP)

@@ -14,14 +14,14 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
 from airflow_provider_jimeng.bulk.linger import Linger
-from airflow_provider_jimeng.bulk.pace import Pace
+from airflow_provider_jimeng.bulk.pace import GIVE_OR_TAKE, Pace
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
@@ -36,7 +36,7 @@ from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_jimeng.bulk.items import BadLine
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
@@ -59,6 +59,7 @@ class Parked:
 
     :param open: tasks at the vendor.
     :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
+    :param expected: seconds that tasks have taken, by scope.
     :param wait: seconds until asking again makes sense where nobody wakes the run.
     :param shared: others hold slots of the same account, which may come free without any task of this run's
         ending.
@@ -72,6 +73,7 @@ class Parked:
     wait: float | None
     shared: bool
     after_line: int
+    expected: Mapping[Scope, float | None] = field(default_factory=dict)
 
 
 class Run:
@@ -92,7 +94,7 @@ class Run:
         self._contents: dict[str, Content] = {}
         self._paces: dict[str, Pace] = {}
         self._watching: dict[str, Content] = {}
-        self._linger = Linger(terms.blind_seconds)
+        self._linger = Linger(terms.blind)
         # Contents this run paid for whose first line has its fate: a part of the key, for memory's sake.
         self._told: set[int] = set()
         self._last_line = self.progress.before = done
@@ -236,6 +238,8 @@ class Run:
         elif record.state is TaskState.SUBMITTED and record.task_id is not None:
             self._watch(content, record, record.task_id)
         elif record.state in _PAID and content.supersede is None:
+            if content.url is None and (url := self._terms.urls.get(record.task_id or "")) is not None:
+                content.url, content.url_until = url, time.monotonic() + _URL_SECONDS
             self._landings.add(content)
         else:
             # A verdict that allows a new attempt, or one to tell of: the next look at the ledger decides.
@@ -250,7 +254,8 @@ class Run:
                 age, pace = 0.0, Pace()
             self._watching[task_id] = content
             typical = pace.typical
-            self._linger.watching(task_id, None if typical is None else time.monotonic() + typical - age)
+            due_at = None if typical is None else time.monotonic() + typical - age
+            self._linger.watching(task_id, due_at, GIVE_OR_TAKE * (typical or 0.0))
             self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
 
     def _on_seen(self, seen: Seen) -> None:
@@ -316,6 +321,8 @@ class Run:
             return False
         if self._landings.waiting and not self._watching:
             return False
+        if any(each.doubtful and each.pending for each in self._submits.windows):
+            return False
         most = self._terms.max_in_flight
         full = most is not None and self._open >= most
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
@@ -336,7 +343,8 @@ class Run:
         now = time.monotonic()
         pending = self._submits.pending
         waits = [max(0.0, each.not_before - now) for each in pending]
-        stuck = next((each for each in self._submits.windows if each.pending), None)
+        waiting = [each for each in self._submits.windows if each.pending]
+        stuck = next((each for each in waiting if each.ticket is not None), waiting[0] if waiting else None)
         lines = [item.line for content in self._contents.values() for item in content.items]
         return Parked(
             open=tuple(found.values()),
@@ -346,6 +354,10 @@ class Run:
             wait=min(waits, default=None),
             shared=shared and bool(pending),
             after_line=min(lines, default=self._last_line + 1) - 1,
+            expected={
+                scope: self._tools.ledger.typical_seconds(scope)
+                for scope in {each.scope for each in found.values()}
+            },
         )
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 32
+#: How often a run looks whether an open breaker lets one submit try, and for how long.
+_BREAKER_LOOK_SECONDS, _BREAKER_PATIENCE_SECONDS = 3.0, 180.0
 
 
 class Patience:
@@ -94,6 +96,7 @@ class Submits:
         self.refused: dict[str, JimengError] = {}
         self._windows: dict[Scope, Window] = {}
         self._hold_until = 0.0
+        self._broken_since: float | None = None
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="jimeng-bulk-submit")
 
     @property
@@ -193,7 +196,7 @@ class Submits:
         window.ended()
         if isinstance(outcome, InHand):
             self._patience.calm()
-            content.record, content.supersede = outcome.record, None
+            content.record, content.supersede, self._broken_since = outcome.record, None, None
             content.calm()
             if outcome.reused:
                 window.freed()
@@ -224,7 +227,13 @@ class Submits:
         window.must_wait(waiting, now, frees)
 
     def _on_refusal(self, content: Content, window: Window, error: JimengError) -> None:
-        if isinstance(error, JimengSpendLimitError) and error.reason != "attempts":
+        if (
+            isinstance(error, JimengSpendLimitError)
+            and error.reason == "breaker"
+            and self._waits_for_repair()
+        ):
+            window.pending.appendleft(content)
+        elif isinstance(error, JimengSpendLimitError) and error.reason != "attempts":
             self.stop(error.message)
             window.pending.appendleft(content)
         elif isinstance(error, JimengConfigurationError):
@@ -239,6 +248,15 @@ class Submits:
             if error.code is not None:
                 self.refused[content.key] = error
             self._settle(content, outcome_of(error), error)
+
+    def _waits_for_repair(self) -> bool:
+        """Wait a while for a breaker that another run's refusals opened; what is at the vendor goes on."""
+        now = time.monotonic()
+        if self._broken_since is None:
+            self._broken_since = now
+            log.warning("The account's circuit breaker is open: submits wait for it to close.")
+        self._hold_until = max(self._hold_until, now + _BREAKER_LOOK_SECONDS)
+        return now - self._broken_since < _BREAKER_PATIENCE_SECONDS
 
     def _wait_out(self, content: Content, error: JimengError) -> None:
         """Leave a content, and all submits, alone for a while: nothing was sent, and nothing is lost."""

@@ -10,7 +10,7 @@ from airflow_provider_jimeng.bulk.content import Folder, Mine
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item
     from airflow_provider_jimeng.client.aio import AsyncClient
@@ -80,9 +80,10 @@ class Terms:
     :param poll_interval: seconds between two questions about a task; ``None`` adapts.
     :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble.
     :param ledger_patience: seconds for which a silent ledger is waited for.
-    :param blind_seconds: how long a deferral takes at least, for a run in legs.
     :param landers: results that are landed at once.
     :param ahead: contents that are looked up and inspected ahead of the window.
+    :param blind: seconds from a leg's end to the next one at the least, in which no slot is refilled.
+    :param urls: where results are that were harvested a moment ago, by task id.
     """
 
     provenance: Provenance
@@ -94,9 +95,10 @@ class Terms:
     poll_interval: float | None = None
     landing_patience: float = 3600.0
     ledger_patience: float = 300.0
-    blind_seconds: float = 0.0
     landers: int = 4
     ahead: int = 100
+    blind: float = 8.0
+    urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def mine(self) -> Mine:

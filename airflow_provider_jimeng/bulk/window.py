@@ -36,6 +36,7 @@ class Window:
     :param pending: contents that wait for their submit, the next one first.
     :param allowance: claims that may be tried without knowing of a reason against them.
     :param ticket: the place in the queue, while the run waits for its turn.
+    :param doubtful: whether the ticket may be gone: a claim that succeeds takes it along if it came later.
     :param trying: submits that are under way.
     :param limit: slots, as far as the ledger has told.
     :param frees: slots of this run's that have come free.
@@ -46,6 +47,7 @@ class Window:
     pending: deque[Content] = field(default_factory=deque)
     allowance: int = 1
     ticket: int | None = None
+    doubtful: bool = False
     trying: int = 0
     limit: int | None = None
     frees: int = 0
@@ -72,7 +74,9 @@ class Window:
 
     def accepted(self) -> None:
         """The vendor took a task: with slots that are learned, one more may be there."""
-        self.ticket = None
+        if self.ticket is not None:
+            # Only the ledger knows: of two claims at once the other may have queued after this one succeeded.
+            self.doubtful, self.look_at = True, 0.0
         if self.configured is None:
             self.allowance = max(self.allowance, 1)
 
@@ -88,7 +92,7 @@ class Window:
         :param frees: what :meth:`tried` returned; a slot that came free since then is worth another try.
         """
         self.allowance = int(self.frees > frees)
-        self.ticket, self.limit = waiting.ticket_id, waiting.limit
+        self.ticket, self.limit, self.doubtful = waiting.ticket_id, waiting.limit, False
         self.look_at = now + LOOK_SECONDS
         if not self.settle_at:
             self.settle_at = now + _SETTLE_SECONDS
@@ -97,6 +101,7 @@ class Window:
         """Take in whose turn it is."""
         self.look_at, self.limit = now + LOOK_SECONDS, view.limit
         free = view.limit - view.in_use
+        self.doubtful = False
         if self.ticket in view.entitled:
             self.allowance = max(1, min(free, len(self.pending)))
         elif self.ticket not in view.waiting or view.blocked is not None:

@@ -94,13 +94,16 @@ def _no_probe(wanted: Wanted) -> None:
     """Leave the judgement of inputs to the vendor."""
 
 
-def harvest_over(hook: JimengHook, tasks: Any, mine: Mine) -> int:
+def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict[str, str]:
     """
-    Record the ends of this run's tasks, which frees their slots; return how many.
+    Record the ends of this run's tasks, which frees their slots.
 
     Those that a trigger saw over, and those that have had their time: between the trigger's event and this
     leg seconds passed, in which others ended as well, and a slot must not wait for a leg of its own. The
     worker's own answer decides; the trigger's count of strange answers is carried on.
+
+    :param req_key: whose tasks are looked at even if the trigger told of none, since it was the run's turn.
+    :return: the URLs of their results, by task id, so that landing them need not ask again.
     """
     told = {str(each.get("task_id")): each for each in tasks or () if each.get("outcome") != "deadline"}
     due: dict[int, TaskRecord] = {}
@@ -108,16 +111,17 @@ def harvest_over(hook: JimengHook, tasks: Any, mine: Mine) -> int:
         record = hook.ledger.by_task_id(task_id, hook.settings.scope(str(each.get("req_key"))))
         if record is not None and record.task_id is not None:
             due[record.id] = record
-    for scope in {record.scope for record in due.values()}:
+    for scope in {hook.settings.scope(req_key), *(record.scope for record in due.values())}:
         view = hook.ledger.slot_view(scope, hook.settings.limit_for(scope.req_key))
         due.update(
             {each.id: each for each in view.holders if mine.made(each) and _has_had_its_time(each, view.now)}
         )
     _ = hook.client  # made here, not by several threads at once
     with ThreadPoolExecutor(_QUESTIONS_AT_ONCE, thread_name_prefix="jimeng-bulk-harvest") as pool:
-        return sum(
-            pool.map(lambda each: _harvest_one(hook, each, told.get(each.task_id or "", {})), due.values())
-        )
+        urls = pool.map(lambda each: _harvest_one(hook, each, told.get(each.task_id or "", {})), due.values())
+        return {
+            each.task_id: url for each, url in zip(due.values(), urls, strict=True) if each.task_id and url
+        }
 
 
 def _has_had_its_time(record: TaskRecord, now: float) -> bool:
@@ -127,19 +131,16 @@ def _has_had_its_time(record: TaskRecord, now: float) -> bool:
     return expected is None or now - record.submitted_at >= _NEARLY * expected
 
 
-def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) -> bool:
+def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) -> str | None:
     watched = Watched(record.task_id or "", record.scope.req_key, record.submitted_at)
     poll = told.get("poll")
     state = PollState.from_dict(poll) if isinstance(poll, Mapping) else None
     state, decision = harvest(hook.client, watched, now=time.time(), state=state)
     try:
-        after = record_verdict(
-            hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at"))
-        )
+        record_verdict(hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at")))
     except JimengLedgerError as error:
         log.warning("The end of task %s is recorded later: %s", record.task_id, error)
-        return False
-    return after.state is not record.state
+    return decision.video_url
 
 
 def _stats_gauge() -> Callable[..., Any] | None:

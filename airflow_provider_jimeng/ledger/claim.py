@@ -47,7 +47,7 @@ from airflow_provider_jimeng.ledger.views import (
     new_submits_since,
     spent_in,
 )
-from airflow_provider_jimeng.policy.slots import CALL_GRACE_SECONDS, entitled
+from airflow_provider_jimeng.policy.slots import CALL_GRACE_SECONDS, entitled, half_open
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -85,6 +85,9 @@ def claim(conn: Connection, request: ClaimRequest) -> Claim:
     waiting = _wait(conn, request, row, now)
     if waiting is not None:
         return waiting
+    if row.breaker is not None and (trial := half_open(row.cool, now)) is not None:
+        row = replace(row, cool=trial)
+        save_limits(conn, row)
     record = _insert_intent(conn, request, current, now)
     remove_ticket(conn, request.scope, request.waiter)
     call_heads(conn, row, now)
@@ -141,11 +144,17 @@ def _may_follow(current: TaskRecord, request: ClaimRequest) -> bool:
 def _refusal(
     conn: Connection, request: ClaimRequest, account: Limits, row: Limits, now: float
 ) -> Refused | None:
-    stop = blocked_by(account, row)
+    stop = blocked_by(account, row, now)
     if stop is not None and stop[0] == "paused":
         return Refused("paused", f"The account is paused {stop[1]}. Nothing was submitted.")
     if stop is not None:
-        return Refused("breaker", f"The circuit breaker is open: {stop[1]}. Nothing was submitted.")
+        again = row.cooling_until(now)
+        when = "" if again is None else f"; one submit tries again in {again - now:.0f} s"
+        return Refused(
+            "breaker",
+            f"The circuit breaker is open{when}, and `ledger resume` closes it: {stop[1]}. Nothing was "
+            "submitted.",
+        )
     if request.daily_submit_limit is not None:
         today = new_submits_since(conn, request.scope.account, now - now % _DAY)
         if today >= request.daily_submit_limit:

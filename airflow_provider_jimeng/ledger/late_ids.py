@@ -29,7 +29,7 @@ from airflow_provider_jimeng.ledger.rows import get, insert_task, must_get, task
 from airflow_provider_jimeng.ledger.schema import digest, tasks
 from airflow_provider_jimeng.ledger.states import TaskState, may_move
 from airflow_provider_jimeng.ledger.views import by_task_id
-from airflow_provider_jimeng.policy.slots import after_acceptance
+from airflow_provider_jimeng.policy.slots import CoolDown, after_acceptance
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -60,6 +60,9 @@ def record_created(
             learned=after_acceptance(limits_row.learned, running),
             cool=replace(limits_row.cool, streak=0),
         )
+        if limits_row.breaker is not None:
+            note = remark(limits_row.note, now, "breaker cleared: the vendor accepted a submit")
+            limits_row = replace(limits_row, cool=CoolDown(), breaker=None, note=note)
         save_limits(conn, limits_row)
     call_heads(conn, limits_row, now)
     return moved

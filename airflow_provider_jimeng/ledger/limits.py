@@ -8,7 +8,7 @@ Lock order, everywhere: the account's row, the scope's row, task rows, tickets.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -25,9 +25,11 @@ from airflow_provider_jimeng.policy.slots import (
     LearnedLimit,
     Ticket,
     after_refusal,
+    break_circuit,
     cool_down,
     effective_limit,
     entitled,
+    half_open,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = [
     "free_since",
     "lock_account",
     "lock_scope",
+    "note_misconfigured",
     "note_refused",
     "occupancy",
     "queue",
@@ -95,6 +98,10 @@ class Limits:
     def cooling_until(self, now: float) -> float | None:
         """Return the end of the cool-down while it runs."""
         return self.cool.until if self.cool.until is not None and now < self.cool.until else None
+
+    def stopped_at(self, now: float) -> str | None:
+        """Return why the breaker stops a claim; ``None`` where it is closed, or one claim may try."""
+        return None if self.breaker is None or half_open(self.cool, now) else self.breaker
 
 
 def _account_scope(account: str) -> Scope:
@@ -262,6 +269,18 @@ def note_refused(
     call_heads(conn, row, now)
 
 
+def note_misconfigured(conn: Connection, scope: Scope, *, reason: str, jitter: float) -> None:
+    """Count a refusal for the account's set-up; the third in a row opens the breaker for a while."""
+    row = lock_scope(conn, scope)
+    now = read_clock(conn)
+    opens, cool = break_circuit(row.cool, now, jitter=jitter)
+    row = replace(row, cool=cool)
+    if opens and row.breaker is None:
+        note = remark(row.note, now, f"breaker tripped: {reason}")
+        row = replace(row, breaker=storable(reason), note=note)
+    save_limits(conn, row)
+
+
 def set_paused(conn: Connection, account: str, *, by: str, reason: str, paused: bool) -> None:
     """Turn the pause switch; a claim that began before has ended when this returns."""
     row = lock_account(conn, account)
@@ -274,24 +293,20 @@ def set_paused(conn: Connection, account: str, *, by: str, reason: str, paused: 
 
 
 def set_breaker(conn: Connection, scope: Scope, reason: str | None) -> None:
-    """Trip the breaker of a scope, or clear it (``None``)."""
+    """Trip the breaker of a scope until it is cleared, or clear it (``None``)."""
     row = lock_scope(conn, scope)
     now = read_clock(conn)
     words = "breaker cleared" if reason is None else f"breaker tripped: {reason}"
-    conn.execute(
-        update(limits)
-        .where(in_scope(limits, scope))
-        .values(breaker=None if reason is None else storable(reason), note=remark(row.note, now, words))
-    )
+    breaker = None if reason is None else storable(reason)
+    save_limits(conn, replace(row, cool=CoolDown(), breaker=breaker, note=remark(row.note, now, words)))
 
 
-def blocked_by(account: Limits | None, row: Limits | None) -> tuple[str, str] | None:
+def blocked_by(account: Limits | None, row: Limits, now: float) -> tuple[str, str] | None:
     """Return the switch that stops every claim of a scope, and its words."""
     if account is not None and account.paused is not None:
         return "paused", account.paused
-    if row is not None and row.breaker is not None:
-        return "breaker", row.breaker
-    return None
+    stopped = row.stopped_at(now)
+    return None if stopped is None else ("breaker", stopped)
 
 
 def slot_view(conn: Connection, scope: Scope, configured_limit: int | None) -> SlotView:
@@ -305,7 +320,7 @@ def slot_view(conn: Connection, scope: Scope, configured_limit: int | None) -> S
     tickets = queue(conn, scope)
     callable_now: Sequence[Ticket] = () if cooling is not None else tickets
     free = limit - len(occupied.holders)
-    stop = blocked_by(account, row)
+    stop = blocked_by(account, row, now)
     return SlotView(
         now=now,
         in_use=len(occupied.holders),

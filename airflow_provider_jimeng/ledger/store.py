@@ -364,6 +364,12 @@ class Ledger(BatchQuestions):
             )
         )
 
+    def note_misconfigured(self, scope: Scope, *, reason: str, jitter: float = 0.0) -> None:
+        """Count a refusal for the account's set-up: the third in a row opens the breaker, for a while."""
+        self._database.write(
+            lambda conn: limits.note_misconfigured(conn, scope, reason=reason, jitter=jitter)
+        )
+
     def pause(self, account: str, by: str, reason: str) -> None:
         """Stop every claim of an account; when this returns, none that began before is still under way."""
         self._database.write(lambda conn: limits.set_paused(conn, account, by=by, reason=reason, paused=True))

@@ -28,6 +28,7 @@ from airflow_provider_jimeng.ledger.rows import must_get
 from airflow_provider_jimeng.ledger.schema import digest, landings, limits, tasks
 from airflow_provider_jimeng.ledger.states import TaskState, may_move
 from airflow_provider_jimeng.ledger.views import by_task_id, landing_at
+from airflow_provider_jimeng.policy.slots import CoolDown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +181,7 @@ def resume(conn: Connection, account: str, *, reason: str, by: str) -> list[Scop
     for scope in scopes:
         row = lock_scope(conn, scope)
         note = remark(row.note, read_clock(conn), f"breaker cleared by {by}: {reason}")
-        save_limits(conn, replace(row, breaker=None, note=note))
+        save_limits(conn, replace(row, cool=CoolDown(), breaker=None, note=note))
     return scopes
 
 

@@ -41,7 +41,13 @@ from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_er
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 from airflow_provider_jimeng.policy.backoff import backoff_delay
-from airflow_provider_jimeng.policy.submit import Reaction, SubmitKind, SubmitOutcome, judge_submit
+from airflow_provider_jimeng.policy.submit import (
+    Reaction,
+    SubmitKind,
+    SubmitOutcome,
+    judge_submit,
+    of_the_account,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -358,6 +364,8 @@ class Submitter:
         self.ledger.record_rejected(
             record, code=outcome.code, message=outcome.message, request_id=outcome.request_id
         )
+        if of_the_account(outcome):
+            self._note_misconfigured(wanted, outcome)
         if outcome.throttled is None:
             raise refusal_error(outcome, wanted.key)
         log.info(
@@ -369,6 +377,12 @@ class Submitter:
             retry_after=outcome.retry_after,
             jitter=self.jitter(),
         )
+
+    def _note_misconfigured(self, wanted: Wanted, outcome: SubmitOutcome) -> None:
+        try:
+            self.ledger.note_misconfigured(wanted.scope, reason=outcome.message, jitter=self.jitter())
+        except JimengLedgerError as error:
+            log.warning("The circuit breaker of this account could not be told of a refusal: %s", error)
 
 
 def _is_to_be_replaced(record: TaskRecord | None, supersede: TaskRecord | None) -> bool:

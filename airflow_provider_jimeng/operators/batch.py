@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
@@ -25,9 +25,8 @@ from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
 from airflow_provider_jimeng.operators.base import JimengOperator, event_of
-from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
-from airflow_provider_jimeng.triggers.settling import blind_seconds
-from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
+from airflow_provider_jimeng.triggers import settling
+from airflow_provider_jimeng.triggers.bulk import JimengBulkTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +44,8 @@ _BACKSTOP = dt.timedelta(hours=13)
 _SHARED_LOOK_SECONDS = 60.0
 #: Contents that a deferring leg reads ahead: each leg does it anew.
 _AHEAD_OF_A_LEG = 20
+#: What a deferral takes beyond its trigger's hold: to the triggerer, and back to a worker.
+_WAY_BACK_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +168,12 @@ class JimengBatchOperator(JimengOperator):
             tolerance = check_tolerance(self.tolerance)
             skip_invalid = check_choice(self.on_invalid, "on_invalid", (FAIL, SKIP)) == SKIP
             folder = resolve_target(self.output_uri)
+            req_key = check_req_key(self.req_key, "req_key")
             if event is not None:
                 # First of all: each verdict in the ledger is a slot that can be refilled.
-                harvest_over(self.hook, event_of(event).get("tasks"), terms.mine)
-            manifest = open_manifest(
-                self.manifest, resolve=resolve_target, default_req_key=check_req_key(self.req_key, "req_key")
-            )
+                urls = harvest_over(self.hook, event_of(event).get("tasks"), terms.mine, req_key)
+                terms = replace(terms, urls=urls)
+            manifest = open_manifest(self.manifest, resolve=resolve_target, default_req_key=req_key)
             try:
                 if hint.digest != manifest.digest:
                     hint = _Hint()
@@ -206,7 +207,7 @@ class JimengBatchOperator(JimengOperator):
             manifest, tools, terms, leg=self.deferrable, after_line=hint.after_line, total=hint.total
         )
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest, hint.total, tools)
+            self._defer(ended, manifest, hint.total)
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         announce(context, self.outlets, summary)
@@ -219,7 +220,7 @@ class JimengBatchOperator(JimengOperator):
         interval = None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
         more: dict[str, Any] = {}
         if self.deferrable:
-            more = {"ahead": _AHEAD_OF_A_LEG, "blind_seconds": blind_seconds()}
+            more = {"ahead": _AHEAD_OF_A_LEG, "blind": settling.hold_seconds() + _WAY_BACK_SECONDS}
         return Terms(
             provenance_of(context),
             self._policies(),
@@ -258,59 +259,58 @@ class JimengBatchOperator(JimengOperator):
             # Airflow stores links when a leg ends; this run may take days, and its report is there earlier.
             context["ti"].xcom_push(key=link.xcom_key, value=self.report_target)
 
-    def _defer(self, parked: Parked, manifest: Manifest, total: int | None, tools: Tools) -> None:
-        following: dict[str, Any] = {
-            "method_name": "execute_complete",
-            "kwargs": {
+    def _defer(self, parked: Parked, manifest: Manifest, total: int | None) -> None:
+        if not parked.open and (parked.scope is None or parked.content_key is None):
+            raise JimengProtocolError("a leg of a bulk run ended with nothing to wait for, and is not done")
+        wait = None if parked.wait is None else max(1.0, parked.wait)
+        looks = [
+            each
+            for each in (wait if parked.wait else None, _SHARED_LOOK_SECONDS if parked.shared else None)
+            if each
+        ]
+        self.defer(
+            trigger=JimengBulkTrigger(
+                tasks=[
+                    {
+                        "task_id": each.task_id,
+                        "req_key": each.scope.req_key,
+                        "content_key": each.content_key,
+                        "submitted_at": iso(each.submitted_at),
+                        "expected_seconds": parked.expected.get(each.scope),
+                    }
+                    for each in parked.open
+                ],
+                volcengine_conn_id=self.volcengine_conn_id,
+                deadline=iso(time.time() + min(looks)) if looks and parked.open else None,
+                poll_interval=self._terms_interval(),
+                turn=_turn(parked, wait),
+                hold=settling.hold_seconds(),
+            ),
+            method_name="execute_complete",
+            kwargs={
                 "after_line": parked.after_line,
                 "digest": manifest.digest,
                 "total": manifest.total if total is None else total,
             },
-            "timeout": _BACKSTOP,
-        }
-        wait = None if parked.wait is None else max(1.0, parked.wait)
-        if parked.open:
-            looks = [
-                each
-                for each in (wait if parked.wait else None, _SHARED_LOOK_SECONDS if parked.shared else None)
-                if each
-            ]
-            self.defer(
-                trigger=JimengTaskTrigger(
-                    tasks=[
-                        {
-                            "task_id": each.task_id,
-                            "req_key": each.scope.req_key,
-                            "content_key": each.content_key,
-                            "submitted_at": iso(each.submitted_at),
-                            "expected_seconds": tools.ledger.typical_seconds(each.scope),
-                        }
-                        for each in parked.open
-                    ],
-                    volcengine_conn_id=self.volcengine_conn_id,
-                    deadline=iso(time.time() + min(looks)) if looks else None,
-                    poll_interval=self._terms_interval(),
-                    wait_for="any",
-                ),
-                **following,
-            )
-        if parked.scope is None or parked.content_key is None:
-            raise JimengProtocolError("a leg of a bulk run ended with nothing to wait for, and is not done")
-        self.defer(
-            trigger=JimengSlotTrigger(
-                account=parked.scope.account,
-                endpoint=parked.scope.endpoint,
-                req_key=parked.scope.req_key,
-                content_key=parked.content_key,
-                ticket_id=parked.ticket,
-                volcengine_conn_id=self.volcengine_conn_id,
-                not_before=None if parked.ticket else iso(time.time() + (wait or 1.0)),
-            ),
-            **following,
+            timeout=_BACKSTOP,
         )
 
     def _terms_interval(self) -> float | None:
         return None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
+
+
+def _turn(parked: Parked, wait: float | None) -> dict[str, Any] | None:
+    """Return what the trigger needs to know to wait for a slot, ``None`` where only tasks are waited for."""
+    if parked.scope is None or (parked.open and parked.ticket is None):
+        return None
+    return {
+        "account": parked.scope.account,
+        "endpoint": parked.scope.endpoint,
+        "req_key": parked.scope.req_key,
+        "content_key": parked.content_key,
+        "ticket_id": parked.ticket,
+        "not_before": None if parked.ticket else iso(time.time() + (wait or 1.0)),
+    }
 
 
 def _whole(field: str, value: Any, *, least: int) -> int | None:

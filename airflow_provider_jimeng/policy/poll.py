@@ -29,6 +29,7 @@ __all__ = [
     "PollSettings",
     "PollState",
     "decide_poll",
+    "may_be_over",
     "next_poll_delay",
     "processing_estimate",
     "worth_telling",
@@ -51,6 +52,10 @@ _ABOUT_TASK = frozenset(
 _REMEMBERED_STATUSES = 8
 #: The share of a task's age by which its end may have been missed.
 _CLOSE = 0.3
+#: The share of the expected time after which a task is asked about, and the seconds where nobody expects any.
+_FIRST_SHARE, _AGE_OF_DOUBT = 0.85, 5.0
+#: Spreads the questions of a watcher that begins with many tasks.
+_AT_ONCE = 0.2
 _EXPIRED = (
     "the task was not fetched before the vendor forgot it, 12 hours after its submit; it may have been billed"
 )
@@ -312,6 +317,19 @@ def _nothing_learnt(
     return state, replace(trouble, retry_after=delay)
 
 
+def may_be_over(age: float, expected: float | None, poke_interval: float | None = None) -> bool:
+    """
+    Return whether a task is old enough that a question about it is no waste.
+
+    :param age: seconds since the submit.
+    :param expected: seconds that such a task usually takes, if anybody knows.
+    :param poke_interval: seconds between two questions that the user chose.
+    """
+    if poke_interval is not None:
+        return age >= poke_interval
+    return age >= (_AGE_OF_DOUBT if expected is None else _FIRST_SHARE * expected)
+
+
 def next_poll_delay(
     *,
     age: float,
@@ -319,6 +337,7 @@ def next_poll_delay(
     poke_interval: float | None,
     settings: PollSettings,
     jitter: float,
+    asked: bool = True,
 ) -> float:
     """
     Choose when to poll next.
@@ -332,13 +351,17 @@ def next_poll_delay(
     :param poke_interval: seconds the user chose: taken as it is.
     :param settings: the numbers.
     :param jitter: in [0, 1), from the caller's random source, so that many waits don't poll together.
+    :param asked: whether this watcher has asked before. One that begins with a task that may be over asks at
+        once: watchers that are replaced every few seconds would else never come to it.
     :return: seconds.
     """
+    age = max(age, 0.0)
+    if not asked and may_be_over(age, expected, poke_interval):
+        return _AT_ONCE * jitter
     if poke_interval is not None:
         return poke_interval
-    age = max(age, 0.0)
-    if expected is not None and age < 0.85 * expected:
-        first = expected * (0.85 + 0.05 * jitter) - age
+    if expected is not None and age < _FIRST_SHARE * expected:
+        first = expected * (_FIRST_SHARE + 0.05 * jitter) - age
         return min(max(first, settings.min_delay), settings.max_first_delay)
     step = 0.15 * age if expected is None else 0.05 * max(expected, age - expected)
     return min(max(step * (0.9 + 0.3 * jitter), settings.min_delay * (1 + 0.1 * jitter)), settings.max_delay)

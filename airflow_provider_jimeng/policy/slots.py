@@ -22,9 +22,11 @@ __all__ = [
     "Ticket",
     "after_acceptance",
     "after_refusal",
+    "break_circuit",
     "cool_down",
     "effective_limit",
     "entitled",
+    "half_open",
 ]
 
 #: How long a called waiter has the slot to itself.
@@ -39,6 +41,12 @@ COOL_DOWN_SECONDS = 2.0
 COOL_DOWN_SECONDS_MAX = 60.0
 #: A vendor that asks for longer than this is not believed: a waiting account is an idle slot.
 RETRY_AFTER_SECONDS_MAX = 600.0
+#: Refusals in a row that say that the account is set up wrongly, before nobody asks any more; a person who
+#: corrects a key and tries again at once is not held up.
+BREAK_AFTER = 3
+#: First and longest time for which a circuit breaker stays open before one claim may try.
+BREAKER_SECONDS = 10.0
+BREAKER_SECONDS_MAX = 900.0
 #: How far wake-ups after a cool-down are spread, as a share of it.
 SPREAD = 0.25
 
@@ -141,6 +149,39 @@ def cool_down(
         return replace(current, until=max(current.until, now + asked))
     grown = min(COOL_DOWN_SECONDS * 2.0 ** min(current.streak, 16), COOL_DOWN_SECONDS_MAX)
     return CoolDown(now + max(grown, asked) * (1.0 + SPREAD * jitter), current.streak + 1)
+
+
+def break_circuit(current: CoolDown, now: float, *, jitter: float = 0.0) -> tuple[bool, CoolDown]:
+    """
+    Return whether a circuit breaker opens after a refusal for the account's set-up, and until when.
+
+    Such a refusal costs nothing, but every further submit meets it too. It opens at the third in a row.
+    Refusals that come while it is open answer sends that were under way, or the one that tried.
+
+    :param jitter: in [0, 1); spreads the end over a quarter of the time.
+    """
+    if current.streak >= BREAK_AFTER and current.until is not None and now < current.until:
+        return True, current
+    streak = current.streak + 1
+    if streak < BREAK_AFTER:
+        return False, replace(current, streak=streak)
+    return True, CoolDown(now + _open_for(streak) * (1.0 + SPREAD * jitter), streak)
+
+
+def half_open(current: CoolDown, now: float) -> CoolDown | None:
+    """
+    Return what an open breaker becomes if one claim tries now, ``None`` while none may.
+
+    Who tries pays for the next pause beforehand, so that it is the only one until its answer is known, and a
+    breaker whose trial dies opens again by itself: an account that was put right is never stuck.
+    """
+    if current.until is None or now < current.until:
+        return None
+    return CoolDown(now + _open_for(current.streak + 1), current.streak + 1)
+
+
+def _open_for(streak: int) -> float:
+    return min(BREAKER_SECONDS * 2.0 ** min(max(streak - BREAK_AFTER, 0), 16), BREAKER_SECONDS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,21 @@ from airflow_provider_jimeng.api.models import Answer, FailureKind, Observation,
 from airflow_provider_jimeng.api.parsing import task_id_of
 from airflow_provider_jimeng.exceptions import (
     JimengClockError,
+    JimengConfigurationError,
     JimengError,
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
 
-__all__ = ["Reaction", "SubmitKind", "SubmitOutcome", "clock_note", "clock_skew", "judge_submit"]
+__all__ = [
+    "Reaction",
+    "SubmitKind",
+    "SubmitOutcome",
+    "clock_note",
+    "clock_skew",
+    "judge_submit",
+    "of_the_account",
+]
 
 
 class SubmitKind(Enum):
@@ -157,6 +166,19 @@ def _outcome(
         throttle_kind(rule) if kind is SubmitKind.NOT_CREATED else None,
         errors[kind],
     )
+
+
+def of_the_account(outcome: SubmitOutcome) -> bool:
+    """
+    Return whether the vendor refused a submit for what every submit of the account shares.
+
+    A bad clock and a proxy are one machine's: others may well go on.
+
+    :param outcome: of a submit.
+    """
+    kind = outcome.error
+    shared = kind is not None and issubclass(kind, JimengConfigurationError)
+    return shared and kind is not JimengClockError and outcome.code is not None
 
 
 def clock_skew(answer: Answer, now: float | dt.datetime) -> float | None:

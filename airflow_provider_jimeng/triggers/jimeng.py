@@ -27,7 +27,7 @@ from airflow_provider_jimeng.policy.poll import (
     worth_telling,
 )
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
-from airflow_provider_jimeng.triggers.settling import quiet_seconds
+from airflow_provider_jimeng.triggers.settling import hold_seconds
 from airflow_provider_jimeng.triggers.watch import watched_here
 
 if TYPE_CHECKING:
@@ -117,9 +117,13 @@ class JimengTaskTrigger(BaseTrigger):
             },
         )
 
+    def _hold(self) -> float:
+        # dag.test() has no scheduler that could be overtaken, and sets no task instance.
+        return 0.0 if self.task_instance is None else hold_seconds()
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until all tasks, or any of them, are over or the deadline has passed; yield one event."""
-        quiet_until = time.monotonic() + quiet_seconds(real=self.task_instance is not None)
+        quiet_until = time.monotonic() + self._hold()
         self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
         watches = [asyncio.create_task(self._watch(task)) for task in self.tasks]
         watched_here.update(task.task_id for task in self.tasks)
@@ -142,10 +146,11 @@ class JimengTaskTrigger(BaseTrigger):
         state, settings = PollState(), PollSettings()
         started = time.time()
         told: str | None = None
-        asked_to_wait = 0.0
+        asked_to_wait, asked = 0.0, False
         while True:
             age = time.time() - (task.submitted_epoch or started)
-            await asyncio.sleep(self._delay(age, task, settings, asked_to_wait))
+            await asyncio.sleep(self._delay(age, task, settings, asked_to_wait, asked))
+            asked = True
             observation: Observation = await self._client.query(task.req_key, task.task_id)
             state, decision = decide_poll(
                 state,
@@ -166,13 +171,16 @@ class JimengTaskTrigger(BaseTrigger):
                 # A secrets backend may have rotated the keys since this trigger began.
                 self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
 
-    def _delay(self, age: float, task: TaskReference, settings: PollSettings, at_least: float) -> float:
+    def _delay(
+        self, age: float, task: TaskReference, settings: PollSettings, at_least: float, asked: bool
+    ) -> float:
         regular = next_poll_delay(
             age=age,
             expected=task.expected_seconds,
             poke_interval=self.poll_interval,
             settings=settings,
             jitter=random.random(),
+            asked=asked,
         )
         delay = max(regular, at_least)
         deadline = epoch_of(self.deadline)

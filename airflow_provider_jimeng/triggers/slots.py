@@ -23,7 +23,7 @@ from airflow_provider_jimeng.policy.poll import (
     next_poll_delay,
 )
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, event_to_tell, settings_of
-from airflow_provider_jimeng.triggers.settling import quiet_seconds
+from airflow_provider_jimeng.triggers.settling import hold_seconds
 from airflow_provider_jimeng.triggers.watch import ledger_reader, watched_here
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ class JimengSlotTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: it is this ticket's turn, or the deadline has passed."""
-        quiet_until = time.monotonic() + quiet_seconds(real=self.task_instance is not None)
+        # dag.test() has no scheduler that could be overtaken, and sets no task instance.
+        quiet_until = time.monotonic() + (0.0 if self.task_instance is None else hold_seconds())
         settings = await settings_of(self.volcengine_conn_id)
         await asyncio.sleep(max(0.0, quiet_until - time.monotonic()))
         asked = _Holders(AsyncClient(settings))

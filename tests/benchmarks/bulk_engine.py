@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import json
+import math
 import os
 import platform
 import subprocess
@@ -94,7 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=10)
     parser.add_argument("--query-qps", type=float, default=20.0)
     parser.add_argument("--learned", action="store_true", help="leave max_concurrency unset")
-    parser.add_argument("--heartbeat", type=int, default=5, help="[workers] min_heartbeat_interval")
+    parser.add_argument(
+        "--heartbeat", type=int, default=5, help="[workers] min_heartbeat_interval; Airflow's own is 5"
+    )
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--timeout", type=float, default=3600.0)
     parser.add_argument("--keep", type=Path, help="keep Airflow's home here")
@@ -104,11 +108,32 @@ def main(arguments: list[str] | None = None) -> int:
         home = chosen.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         home.mkdir(parents=True, exist_ok=True)
         told = measure(chosen, home, cleanup)
-    text = json.dumps(told, indent=1)
-    print(text)
+    print(table(told))
     if chosen.json:
-        chosen.json.write_text(text + "\n")
+        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
     return 0 if told["landed"] == told["wanted"] and not told["paid_twice"] else 1
+
+
+def table(told: dict[str, Any]) -> str:
+    """Return the figures a line each, and how the slots were shared over time."""
+    names = {
+        "accepted": "accepted submits",
+        "landed": "landed",
+        "paid_twice": "paid twice",
+        "most_in_use": "most slots in use",
+        "utilisation": "slot utilisation",
+        "idle_median": "idle seconds, median",
+        "idle_p95": "idle seconds, 95th percentile",
+        "refused_share": "refused submits per item",
+        "queries_per_item": "queries per item",
+        "noticed_median": "done to noticed, median s",
+        "tries": "tries",
+        "worker_held": "worker held",
+        "load_median": "load of the machine, median",
+    }
+    lines = [f"{words:32} {told[name]}" for name, words in names.items()]
+    shared = [f"{name:32} {counts}" for name, counts in told["share_per_run"].items()]
+    return "\n".join([*lines, "accepted in each tenth of the span:", *shared])
 
 
 def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStack) -> dict[str, Any]:
@@ -129,7 +154,6 @@ def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStac
             # The emulator leaves inputs alone, and so serves none.
             "AIRFLOW__JIMENG__PROBE": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": chosen.log_level,
-            # Airflow's own default, and not that of the tests.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": str(chosen.heartbeat),
         },
     )
@@ -143,20 +167,41 @@ def measure(chosen: argparse.Namespace, home: Path, cleanup: contextlib.ExitStac
     told = figures(book, slots=chosen.slots, items=items).to_dict()
     told["wanted"], told["landed"] = items, sum(1 for _ in (home / "results").glob("*/*.mp4"))
     told["states"] = {dag: run["state"] for dag, run in outcomes.items()}
-    told["tries"] = {
-        dag: max(each["try_number"] for each in stack.api.task_instances(dag, run, "imitate"))
-        for dag, run in runs.items()
-    }
-    told["heartbeat"] = chosen.heartbeat
+    told["tries"] = {dag: tries(stack, dag, run) for dag, run in runs.items()}
+    told["worker_held"] = {dag: held(stack, dag, run) for dag, run in runs.items() if dag != "bench_mapped"}
     told["refused_codes"] = book["refused"]
     told["share_per_run"] = shares(book)
     told["mode"], told["learned"] = chosen.mode, chosen.learned
     told["seconds"], told["slots"] = chosen.seconds, chosen.slots
+    told["heartbeat"] = chosen.heartbeat
     told["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     told["load_median"] = loads.median
-    if chosen.mode != "mixed":
-        told["summary"] = json.loads((home / "results" / f"bench_{chosen.mode}" / "summary.json").read_text())
+    summary = home / "results" / f"bench_{chosen.mode}" / "summary.json"
+    if summary.exists():
+        told["summary"] = json.loads(summary.read_text())
     return told
+
+
+def tries(stack: AirflowStack, dag: str, run: str) -> int:
+    """Return the most tries of a task: each beyond the first was one that Airflow failed."""
+    return max(int(each["try_number"]) for each in stack.api.task_instances(dag, run))
+
+
+def held(stack: AirflowStack, dag: str, run: str) -> dict[str, float]:
+    """Return the legs of a run, and the share of its time for which they held a worker."""
+    began: dt.datetime | None = None
+    first = last = None
+    legs, seconds = 0, 0.0
+    for file in sorted(stack.home.glob(f"logs/dag_id={dag}/run_id={run}/*/attempt=*.log")):
+        for line in file.read_text().splitlines() if "trigger" not in file.name else ():
+            told = json.loads(line)
+            when = dt.datetime.fromisoformat(told["timestamp"])
+            if told["event"].startswith("::group::Pre Execute"):
+                began, first, legs = when, first or when, legs + 1
+            elif told["event"].startswith("::group::Post Execute") and began is not None:
+                seconds, began, last = seconds + (when - began).total_seconds(), None, when
+    span = (last - first).total_seconds() if first and last else 0.0
+    return {"legs": legs, "share": round(seconds / span, 4) if span else math.nan}
 
 
 def connection(chosen: argparse.Namespace, url: str) -> str:

@@ -58,3 +58,11 @@ def test_the_typical_time_is_what_was_seen_or_else_what_was_expected() -> None:
     for each in (9.0, 10.0, 11.0, 10.0, 10.0):
         pace.learn(each)
     assert pace.typical == 10.0
+
+
+def test_a_run_that_has_seen_no_end_asks_as_closely_as_one_that_has() -> None:
+    """Each leg of a deferred run begins without having seen any."""
+    pace = Pace(60.0, query_qps=20.0)
+
+    assert 52.0 < pace.delay(0.0, open_tasks=10, jitter=0.5, asked=False) < 54.0
+    assert pace.delay(58.0, open_tasks=10, jitter=0.5, asked=True) == pytest.approx(1.5)

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_jimeng.bulk import submits
 from airflow_provider_jimeng.bulk.items import BadLine, Fate, Outcome, Problem
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.lifecycle.wanted import Policies
+from airflow_provider_jimeng.policy import slots
 
 from tests.bulk.kit import Works, items, outcomes, place
 
@@ -292,3 +294,31 @@ def test_unknown_submits_are_paid_again_only_where_that_was_chosen(works: Works,
 
     assert outcomes(fates) == {"landed": 3}
     assert works.accepted == 4
+
+
+def test_a_breaker_that_others_opened_is_waited_out(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "BREAKER_SECONDS", 0.8)
+    monkeypatch.setattr(submits, "_BREAKER_LOOK_SECONDS", 0.1)
+    lines = items(emu, range(6))
+    scope = works.settings.scope(lines[0].req_key)
+    for _ in range(3):
+        works.ledger.note_misconfigured(scope, reason="the key may not do this")
+    fates = works.run(lines)
+
+    assert outcomes(fates) == {"landed": 6}
+    assert works.accepted == 6
+
+
+def test_a_breaker_that_stays_open_stops_the_submits_and_says_why(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submits, "_BREAKER_PATIENCE_SECONDS", 0.0)
+    lines = items(emu, range(3))
+    works.ledger.trip_breaker(works.settings.scope(lines[0].req_key), "the key may not do this")
+    fates = works.run(lines)
+
+    assert outcomes(fates) == {"skipped": 3}
+    assert "the key may not do this" in str(fates[0].error)
+    assert works.accepted == 0

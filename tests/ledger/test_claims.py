@@ -229,3 +229,48 @@ def test_a_wait_writes_no_task_row_and_found_gives_the_ticket_up(bench: Bench):
     assert len(bench.rows()) == 2
     bench.found(record.content_key, waiter="me")
     assert bench.tickets() == []
+
+
+def misconfigured(bench: Bench, times: int) -> None:
+    for _ in range(times):
+        bench.ledger.note_misconfigured(bench.scope, reason="the key may not do this")
+
+
+def test_the_third_refusal_for_the_accounts_set_up_opens_the_breaker_for_a_while(bench: Bench):
+    misconfigured(bench, 2)
+    bench.claimed()
+    misconfigured(bench, 2)
+    refusal = bench.refused()
+    assert refusal.reason == "breaker"
+    assert "tries again in" in refusal.message
+    assert "the key may not do this" in refusal.message
+    assert bench.ledger.slot_view(bench.scope, 2).blocked == "breaker the key may not do this"
+    assert bench.limits_row().note.count("breaker tripped") == 1
+
+
+def test_one_claim_tries_when_the_time_of_the_breaker_is_over_and_its_success_closes_it(bench: Bench):
+    misconfigured(bench, 3)
+    bench.pass_time(13)
+    assert bench.ledger.slot_view(bench.scope, 2).blocked is None
+    trial = bench.claimed()
+    assert bench.refused().reason == "breaker"
+    bench.ledger.record_created(bench.ledger.begin_send(trial), "task", "request")
+    bench.claimed()
+    row = bench.limits_row()
+    assert (row.breaker, row.cooldown_until, row.cooldown_streak) == (None, None, 0)
+    assert "breaker cleared: the vendor accepted a submit" in row.note
+
+
+def test_a_trial_that_dies_holds_up_nobody_for_ever(bench: Bench):
+    misconfigured(bench, 3)
+    for pause in (13, 21, 41):
+        bench.pass_time(pause)
+        bench.claimed(configured_limit=9)
+        assert bench.refused(configured_limit=9).reason == "breaker"
+
+
+def test_a_person_closes_the_breaker_at_once(bench: Bench):
+    misconfigured(bench, 3)
+    bench.ledger.clear_breaker(bench.scope)
+    bench.claimed()
+    assert bench.limits_row().cooldown_streak == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
-from tests.legs import Bench, DagRun, Instance, walk
+from tests.legs import Bench, DagRun, Deferred, Instance, first_event, walk
 
 
 def manifest(bench: Bench, names: Any) -> list[dict[str, Any]]:
@@ -182,5 +183,29 @@ def test_a_deferred_run_waits_for_slots_that_others_hold(bench: Bench) -> None:
     summary = instance.finish()
 
     assert summary["landed"] == 2
-    assert instance.deferrals[0].classpath.endswith("JimengSlotTrigger")
+    assert json.loads(instance.deferrals[0].kwargs)["turn"]["ticket_id"] is not None
     assert bench.refused == {}
+
+
+def test_a_resumed_leg_asks_once_about_what_is_over_and_lands_it_by_that_answer(bench: Bench) -> None:
+    instance = batch(bench, range(1), deferrable=True)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    event = asyncio.run(first_event(left.trigger()))
+    before = bench.queries
+    summary = instance.leg(left, event)
+
+    assert summary["landed"] == 1
+    assert bench.queries - before == 1
+
+
+def test_a_deferred_run_that_waits_for_a_slot_beside_its_own_task_is_told_of_its_turn(bench: Bench) -> None:
+    bench.emu.configure(duration=60.0)
+    bench.connect(max_concurrency=2)
+    bench.submit(DagRun("other"), variant=7)
+    left = batch(bench, range(2), deferrable=True).leg()
+
+    assert isinstance(left, Deferred)
+    told = json.loads(left.kwargs)
+    assert len(told["tasks"]) == 1
+    assert told["turn"]["ticket_id"] is not None

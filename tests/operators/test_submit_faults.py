@@ -30,6 +30,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.lifecycle import submit
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
+from airflow_provider_jimeng.policy import slots as slot_policy
 
 from tests.legs import Bench, DagRun, Deferred, Instance
 
@@ -554,3 +555,19 @@ def test_a_wait_for_anothers_submit_ends_with_that_submit(bench: Bench) -> None:
     assert isinstance(waiting.story[0], Deferred)
     assert time.monotonic() - began < 5.0, "not its whole deadline"
     assert bench.accepted == 1
+
+
+def test_three_refusals_for_the_accounts_set_up_stop_everybody_until_one_try_succeeds(bench: Bench) -> None:
+    bench.patch.setattr(slot_policy, "BREAKER_SECONDS", 1.5)
+    bench.emu.add_fault("submit:gateway,code=100013,name=AccessDenied,http_status=403,times=3")
+    for number in range(3):
+        with pytest.raises(JimengPermissionError):
+            bench.submit(DagRun(f"run-{number}"), variant=number)
+    with pytest.raises(JimengSpendLimitError, match=r"breaker is open; one submit tries again"):
+        bench.submit(DagRun("another"), variant=7, retries=0)
+    assert bench.emu.ledger()["totals"]["submits"] == 3, "nothing was sent past the open breaker"
+
+    time.sleep(2.0)
+    bench.submit(DagRun("after it was put right"), variant=8)
+    bench.submit(DagRun("and everybody else"), variant=9)
+    assert bench.accepted == 2

@@ -85,3 +85,25 @@ def estimate(
 def test_an_estimate_is_never_more_than_the_age(done, running, expected):
     learnt = estimate(done, running=None if running is None else min(running, done), expected=expected)
     assert learnt is None or 0 < learnt <= done
+
+
+class TestOfAWatcherThatBeginsLate:
+    """A watcher that is replaced every few seconds must come to its questions all the same."""
+
+    @staticmethod
+    def first(age: float, expected: float | None, poke: float | None = None) -> float:
+        return next_poll_delay(
+            age=age, expected=expected, poke_interval=poke, settings=SETTINGS, jitter=0.5, asked=False
+        )
+
+    @pytest.mark.parametrize(("age", "expected"), [(17, 20), (4000, 20), (153, 180), (5, None), (900, None)])
+    def test_it_asks_at_once_about_what_may_be_over(self, age, expected):
+        assert self.first(age, expected) == pytest.approx(0.1)
+
+    @pytest.mark.parametrize(("age", "expected"), [(0, 20), (16.9, 20), (100, 180), (4.9, None)])
+    def test_it_waits_for_what_cannot_be_over(self, age, expected):
+        assert self.first(age, expected) == delay(age, expected, jitter=0.5)
+
+    def test_a_chosen_interval_is_counted_from_the_submit(self):
+        assert self.first(59, 20, poke=60) == 60
+        assert self.first(60, 20, poke=60) == pytest.approx(0.1)

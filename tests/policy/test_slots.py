@@ -13,9 +13,11 @@ from airflow_provider_jimeng.policy.slots import (
     Ticket,
     after_acceptance,
     after_refusal,
+    break_circuit,
     cool_down,
     effective_limit,
     entitled,
+    half_open,
 )
 
 NOW = 1_000_000.0
@@ -175,3 +177,37 @@ def test_two_slots_free_by_time_are_offered_side_by_side():
     waiting = tickets(*[None] * 6)
     assert entitled(waiting, 2, NOW, free_since=NOW - 31) == {1, 2, 3, 4}
     assert entitled(waiting, 2, NOW, call_grace=60.0, free_since=NOW - 31) == {1, 2}
+
+
+def test_a_breaker_opens_at_the_third_refusal_in_a_row_and_stays_open_ever_longer():
+    opens, cool = False, CoolDown()
+    for _ in range(2):
+        opens, cool = break_circuit(cool, NOW)
+        assert (opens, cool.until) == (False, None)
+    opens, cool = break_circuit(cool, NOW)
+    assert (opens, cool) == (True, CoolDown(NOW + 10, 3))
+    # Answers to sends that were under way change nothing.
+    assert break_circuit(cool, NOW + 1) == (True, cool)
+
+    waits = []
+    now = NOW + 10
+    for _ in range(10):
+        trial = half_open(cool, now)
+        assert trial is not None
+        # The one that tried is refused too.
+        assert break_circuit(trial, now + 0.5) == (True, trial)
+        waits.append(trial.until - now)
+        cool, now = trial, trial.until
+    assert waits == [20, 40, 80, 160, 320, 640, 900, 900, 900, 900]
+
+
+def test_one_claim_tries_once_the_time_of_a_breaker_is_over():
+    assert half_open(CoolDown(), NOW) is None
+    assert half_open(CoolDown(NOW + 1, 3), NOW) is None
+    trial = half_open(CoolDown(NOW, 3), NOW)
+    assert trial == CoolDown(NOW + 20, 4)
+    assert half_open(trial, NOW + 19) is None
+
+
+def test_the_end_of_a_breaker_is_spread():
+    assert break_circuit(CoolDown(None, 2), NOW, jitter=0.5)[1].until == NOW + 10 * 1.125

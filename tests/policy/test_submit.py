@@ -31,6 +31,7 @@ from airflow_provider_jimeng.policy.submit import (
     clock_note,
     clock_skew,
     judge_submit,
+    of_the_account,
 )
 
 #: A busy machine is no failure.
@@ -297,3 +298,26 @@ class TestMoney:
     def test_a_readable_task_id_is_never_dropped(self, answer):
         kept = Answer(answer.http_status, answer.envelope, answer.code, data={"task_id": TASK})
         assert judge_submit(kept).task_id == TASK
+
+
+@pytest.mark.parametrize(
+    ("document", "http_status", "shared"),
+    [
+        (gateway(100010, "SignatureDoesNotMatch"), 401, True),
+        (gateway(100012, "AccessDenied"), 403, True),
+        (gateway(100026, "InvalidSecretToken"), 401, True),
+        ({"code": 50400, "message": "no"}, 400, True),
+        # One machine's clock, one content's media, a busy account: others may go on.
+        (gateway(100006, "InvalidTimestamp"), 403, False),
+        ({"code": 50411, "message": "Pre Img Risk Not Pass"}, 400, False),
+        ({"code": 50430, "message": "busy"}, 429, False),
+        ({"code": 10000, "data": {"task_id": "7"}, "message": "Success"}, 200, False),
+    ],
+)
+def test_what_every_submit_of_the_account_would_meet(document, http_status, shared):
+    assert of_the_account(judge(document, http_status)) is shared
+
+
+def test_a_proxy_that_wants_credentials_is_one_machines_trouble():
+    answer = parse_answer(407, {}, b"<html>Proxy Authentication Required</html>")
+    assert not of_the_account(judge_submit(answer))

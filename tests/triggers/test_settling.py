@@ -10,41 +10,57 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_jimeng.triggers import jimeng, settling, slots
-from airflow_provider_jimeng.triggers.settling import blind_seconds, quiet_seconds
+from airflow_provider_jimeng.triggers import jimeng, slots
+from airflow_provider_jimeng.triggers.bulk import JimengBulkTrigger
 
 from tests.legs import Bench, first_event
 
-
-def test_it_is_as_long_as_a_supervisor_may_take_to_notice_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert quiet_seconds(real=False) == 0.0
-    assert quiet_seconds(real=True) == 6.0
-    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "2")
-    assert quiet_seconds(real=True) == 3.0
-    assert blind_seconds() > 3.0
+HOLD = 1.2
 
 
-@pytest.mark.parametrize("real", [True, False])
-def test_an_end_that_comes_early_is_told_later_with_all_that_ended_meanwhile(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, real: bool
-) -> None:
-    monkeypatch.setattr(settling, "_MARGIN", 0.5)
-    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1")
-    references = [bench.submit(variant=number) for number in range(2)]
-    trigger: Any = jimeng.JimengTaskTrigger(references, poll_interval=0.05, wait_for="any")
-    trigger.task_instance = SimpleNamespace(id="ti") if real else None
+def in_a_triggerer(trigger: Any) -> Any:
+    """Make it look as it does where there is a scheduler; ``dag.test()`` sets no task instance."""
+    names = dict.fromkeys(("id", "dag_id", "task_id", "run_id"), "x")
+    trigger.task_instance = SimpleNamespace(**names, map_index=-1, try_number=1)
+    return trigger
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (jimeng, slots):
+        monkeypatch.setattr(module, "hold_seconds", lambda: HOLD)
+
+
+def timed(trigger: Any) -> tuple[Any, float]:
     began = time.monotonic()
     event = asyncio.run(first_event(trigger))
-    assert (time.monotonic() - began >= 1.5) is real
-    if real:
-        assert len(event["tasks"]) == 2
+    return event, time.monotonic() - began
 
 
-def test_a_turn_that_comes_early_is_told_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "_MARGIN", 0.2)
-    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1")
-    trigger: Any = slots.JimengSlotTrigger("tests", "nowhere", "key", "0" * 64)
-    trigger.task_instance = SimpleNamespace(id="ti")
-    began = time.monotonic()
-    assert asyncio.run(first_event(trigger))["status"] == jimeng.TURN
-    assert time.monotonic() - began >= 1.2
+@pytest.mark.usefixtures("held")
+def test_an_end_that_comes_early_is_told_later_with_all_that_ended_meanwhile(bench: Bench) -> None:
+    references = [bench.submit(variant=number) for number in range(2)]
+    options: dict[str, Any] = {"poll_interval": 0.05, "wait_for": "any"}
+    event, took = timed(in_a_triggerer(jimeng.JimengTaskTrigger(references, **options)))
+    assert took >= HOLD
+    assert len(event["tasks"]) == 2
+
+
+@pytest.mark.usefixtures("held")
+def test_where_there_is_no_scheduler_nothing_is_held_back(bench: Bench) -> None:
+    _, took = timed(jimeng.JimengTaskTrigger([bench.submit()], poll_interval=0.05))
+    assert took < HOLD
+
+
+@pytest.mark.usefixtures("held")
+def test_a_turn_that_comes_early_is_told_later(bench: Bench) -> None:
+    event, took = timed(in_a_triggerer(slots.JimengSlotTrigger("tests", "nowhere", "key", "0" * 64)))
+    assert event["status"] == jimeng.TURN
+    assert took >= HOLD
+
+
+@pytest.mark.usefixtures("held")
+def test_a_bulk_runs_trigger_holds_once_and_not_twice(bench: Bench) -> None:
+    trigger = in_a_triggerer(JimengBulkTrigger([bench.submit()], poll_interval=0.05, hold=0.6))
+    _, took = timed(trigger)
+    assert 0.6 <= took < HOLD
