@@ -194,6 +194,7 @@ def test_a_breaker_opens_at_the_third_refusal_in_a_row_and_stays_open_ever_longe
     for _ in range(10):
         trial = half_open(cool, now)
         assert trial is not None
+        assert trial.until is not None
         # The one that tried is refused too.
         assert break_circuit(trial, now + 0.5) == (True, trial)
         waits.append(trial.until - now)
