@@ -54,6 +54,8 @@ _REMEMBERED_STATUSES = 8
 _CLOSE = 0.3
 #: The share of the expected time after which a task is asked about, and the seconds where nobody expects any.
 _FIRST_SHARE, _AGE_OF_DOUBT = 0.85, 5.0
+#: The share after which a watcher that begins late does not wait for its first question.
+_LATE_SHARE = 0.9
 #: Spreads the questions of a watcher that begins with many tasks.
 _AT_ONCE = 0.2
 _EXPIRED = (
@@ -327,7 +329,7 @@ def may_be_over(age: float, expected: float | None, poke_interval: float | None 
     """
     if poke_interval is not None:
         return age >= poke_interval
-    return age >= (_AGE_OF_DOUBT if expected is None else _FIRST_SHARE * expected)
+    return age >= (_AGE_OF_DOUBT if expected is None else _LATE_SHARE * expected)
 
 
 def next_poll_delay(
