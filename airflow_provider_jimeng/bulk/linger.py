@@ -3,7 +3,7 @@
 Whether a leg that could defer had better stay a moment. Pure.
 
 A deferral is blind for seconds, whatever happens meanwhile: its trigger may not tell too soon, or Airflow
-fails the task (:mod:`airflow_provider_jimeng.triggers.bulk`), and Airflow's own ways take two or three more.
+fails the task (:mod:`airflow_provider_jimeng.triggers.settling`), and its own ways take two or three more.
 Where a task is about to end and another one waits for its slot, staying refills the slot at once. It is
 bounded, since a deferrable run is to leave the worker to others.
 """

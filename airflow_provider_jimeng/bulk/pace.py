@@ -19,6 +19,8 @@ ENOUGH = 5
 _REMEMBERED = 60
 #: Questions for a task that takes as long as the slowest, once the quickest was over.
 _QUESTIONS = 8
+#: The same where the difference is only guessed.
+_QUESTIONS_OF_A_GUESS = 7
 #: How much sooner or later than usual tasks end where a run has not seen enough of them, as a share.
 GIVE_OR_TAKE = 0.1
 _LEAST_STEP, _MOST_STEP = 0.2, 30.0
@@ -71,13 +73,14 @@ class Pace:
             return next_poll_delay(
                 age=age, expected=None, poke_interval=None, settings=settings, jitter=jitter
             )
+        questions = _QUESTIONS if len(known) >= ENOUGH else _QUESTIONS_OF_A_GUESS
         if len(known) < ENOUGH:
             usual = self.typical or 0.0
             known = [(1 - GIVE_OR_TAKE) * usual, usual, (1 + GIVE_OR_TAKE) * usual]
         # One straggler must not make the steps of all others wide.
         quick, slow = known[len(known) // 20], known[-1 - len(known) // 20]
         spread = max(slow - quick, _LEAST_SPREAD * known[len(known) // 2])
-        step = min(max(spread / _QUESTIONS, _LEAST_STEP, fair), _MOST_STEP)
+        step = min(max(spread / questions, _LEAST_STEP, fair), _MOST_STEP)
         first = quick - 0.5 * step * (1.0 + jitter)
         if age < first and not asked:
             return min(first - age, _MOST_FIRST)

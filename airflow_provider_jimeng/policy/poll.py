@@ -52,8 +52,10 @@ _ABOUT_TASK = frozenset(
 _REMEMBERED_STATUSES = 8
 #: The share of a task's age by which its end may have been missed.
 _CLOSE = 0.3
-#: The share of the expected time after which a task is asked about, and the seconds where nobody expects any.
-_FIRST_SHARE, _AGE_OF_DOUBT = 0.85, 5.0
+#: The share of the expected time after which a task is asked about.
+_FIRST_SHARE = 0.85
+#: The same for a watcher that begins late and asks at once, and the seconds where nobody expects any.
+_LATE_SHARE, _AGE_OF_DOUBT = 0.9, 5.0
 #: Spreads the questions of a watcher that begins with many tasks.
 _AT_ONCE = 0.2
 _EXPIRED = (
@@ -323,11 +325,11 @@ def may_be_over(age: float, expected: float | None, poke_interval: float | None 
 
     :param age: seconds since the submit.
     :param expected: seconds that such a task usually takes, if anybody knows.
-    :param poke_interval: seconds between two questions that the user chose.
+    :param poke_interval: that the user chose.
     """
     if poke_interval is not None:
         return age >= poke_interval
-    return age >= (_AGE_OF_DOUBT if expected is None else _FIRST_SHARE * expected)
+    return age >= (_AGE_OF_DOUBT if expected is None else _LATE_SHARE * expected)
 
 
 def next_poll_delay(
@@ -351,8 +353,8 @@ def next_poll_delay(
     :param poke_interval: seconds the user chose: taken as it is.
     :param settings: the numbers.
     :param jitter: in [0, 1), from the caller's random source, so that many waits don't poll together.
-    :param asked: whether this watcher has asked before. One that begins with a task that may be over asks at
-        once: watchers that are replaced every few seconds would else never come to it.
+    :param asked: whether this watcher has asked before. One that begins late asks at once: watchers that are
+        replaced every few seconds would else never come to it.
     :return: seconds.
     """
     age = max(age, 0.0)

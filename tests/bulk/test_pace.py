@@ -65,4 +65,4 @@ def test_a_run_that_has_seen_no_end_asks_as_closely_as_one_that_has() -> None:
     pace = Pace(60.0, query_qps=20.0)
 
     assert 52.0 < pace.delay(0.0, open_tasks=10, jitter=0.5, asked=False) < 54.0
-    assert pace.delay(58.0, open_tasks=10, jitter=0.5, asked=True) == pytest.approx(1.5)
+    assert pace.delay(58.0, open_tasks=10, jitter=0.5, asked=True) == pytest.approx(12.0 / 7)

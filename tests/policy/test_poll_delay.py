@@ -96,11 +96,11 @@ class TestOfAWatcherThatBeginsLate:
             age=age, expected=expected, poke_interval=poke, settings=SETTINGS, jitter=0.5, asked=False
         )
 
-    @pytest.mark.parametrize(("age", "expected"), [(17, 20), (4000, 20), (153, 180), (5, None), (900, None)])
+    @pytest.mark.parametrize(("age", "expected"), [(18, 20), (4000, 20), (162, 180), (5, None), (900, None)])
     def test_it_asks_at_once_about_what_may_be_over(self, age, expected):
         assert self.first(age, expected) == pytest.approx(0.1)
 
-    @pytest.mark.parametrize(("age", "expected"), [(0, 20), (16.9, 20), (100, 180), (4.9, None)])
+    @pytest.mark.parametrize(("age", "expected"), [(0, 20), (17.9, 20), (100, 180), (4.9, None)])
     def test_it_waits_for_what_cannot_be_over(self, age, expected):
         assert self.first(age, expected) == delay(age, expected, jitter=0.5)
 
