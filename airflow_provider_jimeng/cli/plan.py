@@ -101,8 +101,10 @@ def _history(url: str | None) -> History:
 
 def _tell(problems: Any) -> None:
     count = getattr(problems, "total", len(problems))
-    if count:
+    if count == 1:
+        say('a problem of form; a run stops at it, or leaves its line out (on_invalid="skip"):')
+    elif count:
         say(f'{count} problems of form; a run stops at them, or leaves their lines out (on_invalid="skip"):')
-        say(*(f"  {each}" for each in problems[:_LISTED]))
+    say(*(f"  {each}" for each in problems[:_LISTED]))
     if count > _LISTED:
         say(f"  and {count - _LISTED} more")

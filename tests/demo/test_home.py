@@ -62,4 +62,4 @@ def test_a_folder_of_another_version_is_refused_with_the_remedy(tmp_path: Path) 
         pass
 
     with Home(root).opened(fresh=True) as home:
-        assert home.fact("format") == 1
+        assert home.fact("format") == 2

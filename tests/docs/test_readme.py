@@ -26,11 +26,12 @@ def test_the_code_is_that_of_the_example_dags(readme: str) -> None:
     assert code_blocks(page(readme), "python") == [
         part("dags/example_jimeng_motion_imitation.py", "howto_jimeng_building_blocks"),
         part("dags/example_jimeng_mapped.py", "howto_jimeng_mapped"),
+        part("dags/example_jimeng_bulk_manifest.py", "howto_jimeng_bulk"),
     ]
 
 
 def test_the_dag_in_the_readme_is_short_and_runs_as_it_is() -> None:
-    (code, _) = code_blocks(page("README.md"), "python")
+    (code, *_) = code_blocks(page("README.md"), "python")
 
     compile(code, "README.md", "exec")
     assert len(code.splitlines()) <= 22
@@ -44,8 +45,8 @@ def test_the_demos_output_is_one_that_the_demo_still_prints(readme: str) -> None
     assert first.startswith("$ make demo\n")
     assert second.startswith("$ make demo\n")
     assert "12 new, 12 in all" in first
-    assert "0 new, 12 in all" in first
-    assert "0 new, 12 in all" in second
+    assert "0 new, 23 in all" in first
+    assert "0 new, 23 in all" in second
     assert "12 new" not in second
     for words in (
         "Submits that the vendor accepted: ",
