@@ -203,7 +203,7 @@ class Run:
         ):
             if isinstance(found, Settled):
                 self._last_line = found.line.line
-                self._settle_line(found.fate, found.line, found.own)
+                self._settle_line(found.fate, found.line, found.own, just_now=False)
                 continue
             self._last_line = found.content.items[0].line
             self._add(found.content, needs_submit=found.needs_submit)
@@ -303,13 +303,15 @@ class Run:
     def _forget(self, content: Content) -> None:
         del self._contents[content.key]
 
-    def _settle_line(self, fate: Fate, line: Item | BadLine, own: str | None) -> None:
+    def _settle_line(
+        self, fate: Fate, line: Item | BadLine, own: str | None, *, just_now: bool = True
+    ) -> None:
         if own is not None and fate.outcome is Outcome.LANDED:
             short = int(own.rpartition("-")[2][-15:], 16)
             if short in self._told:
                 fate = _as_reused(fate)
             self._told.add(short)
-        self.progress.settled(fate.outcome, just_now=own is None)
+        self.progress.settled(fate.outcome, just_now=just_now)
         self._tools.report(fate, line)
 
     # -- legs --------------------------------------------------------------------------------------------

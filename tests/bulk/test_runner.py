@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,6 +46,14 @@ def test_sixty_items_land_once_each_within_the_slots(works: Works, emu: Emulator
     assert works.most_at_once <= 4
     assert works.refused == {}
     assert all(fate.uri == str(works.out / f"{fate.id}.mp4") and fate.sha256 for fate in fates)
+
+
+def test_a_run_tells_how_fast_it_goes(works: Works, emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    works.run(items(emu, range(8)))
+
+    last = [line for line in caplog.messages if line.startswith("8 of 8 done")][-1]
+    assert " a minute" in last
 
 
 def test_a_second_run_pays_nothing_and_downloads_nothing(works: Works, emu: Emulator) -> None:
