@@ -39,8 +39,8 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [_modules("operators.jimeng")],
         "sensors": [_modules("sensors.jimeng")],
-        "hooks": [_modules("hooks.volcengine", "hooks.jimeng")],
-        "triggers": [_modules("triggers.jimeng", "triggers.slots")],
+        "hooks": [_modules("hooks.volcengine", "hooks.jimeng", "hooks.recovery")],
+        "triggers": [_modules("triggers.jimeng", "triggers.slots", "triggers.bulk")],
         "extra-links": [
             f"{_PACKAGE}.links.jimeng.JimengResultLink",
             f"{_PACKAGE}.links.jimeng.JimengReportLink",
