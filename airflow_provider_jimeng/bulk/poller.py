@@ -68,11 +68,12 @@ class Poller:
         """How many tasks are being watched."""
         return len(self._watches)
 
-    def watch(self, watched: Watched, pace: Pace, age: float) -> None:
+    def watch(self, watched: Watched, pace: Pace, age: float, *, asked: bool = False) -> None:
         """
         Begin to ask about a task.
 
         :param age: seconds since it was accepted.
+        :param asked: whether somebody asked about it a moment ago.
         """
         if self._thread is None:
             self._thread = threading.Thread(
@@ -80,7 +81,7 @@ class Poller:
             )
             self._thread.start()
         loop, _ = self._ready.result()
-        loop.call_soon_threadsafe(self._begin, watched, pace, time.monotonic() - age)
+        loop.call_soon_threadsafe(self._begin, watched, pace, time.monotonic() - age, asked)
 
     def close(self) -> None:
         """Stop asking; the tasks go on at the vendor and stay in the ledger."""
@@ -98,13 +99,13 @@ class Poller:
             watch.cancel()
         await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
-    def _begin(self, watched: Watched, pace: Pace, accepted: float) -> None:
+    def _begin(self, watched: Watched, pace: Pace, accepted: float, asked: bool) -> None:
         self._watches[watched.task_id] = asyncio.get_running_loop().create_task(
-            self._watch(watched, pace, accepted)
+            self._watch(watched, pace, accepted, asked)
         )
 
-    async def _watch(self, watched: Watched, pace: Pace, accepted: float) -> None:
-        state, asked, at_least, before = PollState(), False, 0.0, accepted
+    async def _watch(self, watched: Watched, pace: Pace, accepted: float, asked: bool) -> None:
+        state, at_least, before = PollState(), 0.0, time.monotonic() if asked else accepted
         told: str | None = None
         while True:
             await asyncio.sleep(max(at_least, self._delay(pace, accepted, asked)))

@@ -238,7 +238,7 @@ class Run:
         elif record.state is TaskState.SUBMITTED and record.task_id is not None:
             self._watch(content, record, record.task_id)
         elif record.state in _PAID and content.supersede is None:
-            if content.url is None and (url := self._terms.urls.get(record.task_id or "")) is not None:
+            if content.url is None and (url := self._terms.harvested.get(record.task_id or "")) is not None:
                 content.url, content.url_until = url, time.monotonic() + _URL_SECONDS
             self._landings.add(content)
         else:
@@ -256,7 +256,8 @@ class Run:
             typical = pace.typical
             due_at = None if typical is None else time.monotonic() + typical - age
             self._linger.watching(task_id, due_at, GIVE_OR_TAKE * (typical or 0.0))
-            self._poller.watch(Watched(task_id, record.scope.req_key, record.submitted_at), pace, age)
+            watched = Watched(task_id, record.scope.req_key, record.submitted_at)
+            self._poller.watch(watched, pace, age, asked=task_id in self._terms.harvested)
 
     def _on_seen(self, seen: Seen) -> None:
         content = self._watching[seen.task_id]

@@ -83,7 +83,7 @@ class Terms:
     :param landers: results that are landed at once.
     :param ahead: contents that are looked up and inspected ahead of the window.
     :param blind: seconds from a leg's end to the next one at the least, in which no slot is refilled.
-    :param urls: where results are that were harvested a moment ago, by task id.
+    :param harvested: tasks that were asked about a moment ago, and where their results are, if they are over.
     """
 
     provenance: Provenance
@@ -98,7 +98,7 @@ class Terms:
     landers: int = 4
     ahead: int = 100
     blind: float = 8.0
-    urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    harvested: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     @property
     def mine(self) -> Mine:

@@ -94,7 +94,7 @@ def _no_probe(wanted: Wanted) -> None:
     """Leave the judgement of inputs to the vendor."""
 
 
-def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict[str, str]:
+def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict[str, str | None]:
     """
     Record the ends of this run's tasks, which frees their slots.
 
@@ -103,7 +103,7 @@ def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict
     worker's own answer decides; the trigger's count of strange answers is carried on.
 
     :param req_key: whose tasks are looked at even if the trigger told of none, since it was the run's turn.
-    :return: the URLs of their results, by task id, so that landing them need not ask again.
+    :return: the tasks that were asked about, with the URLs of their results: nobody need ask again at once.
     """
     told = {str(each.get("task_id")): each for each in tasks or () if each.get("outcome") != "deadline"}
     due: dict[int, TaskRecord] = {}
@@ -119,9 +119,7 @@ def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict
     _ = hook.client  # made here, not by several threads at once
     with ThreadPoolExecutor(_QUESTIONS_AT_ONCE, thread_name_prefix="jimeng-bulk-harvest") as pool:
         urls = pool.map(lambda each: _harvest_one(hook, each, told.get(each.task_id or "", {})), due.values())
-        return {
-            each.task_id: url for each, url in zip(due.values(), urls, strict=True) if each.task_id and url
-        }
+        return {each.task_id: url for each, url in zip(due.values(), urls, strict=True) if each.task_id}
 
 
 def _has_had_its_time(record: TaskRecord, now: float) -> bool:
