@@ -71,6 +71,8 @@ def test_no_secret_in_any_log_or_database_of_a_run_at_debug_level(
         env={
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
             "AIRFLOW__JIMENG__LEDGER_URL": ledger,
+            # Nobody serves the inputs of this test.
+            "AIRFLOW__JIMENG__PROBE": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             "AIRFLOW__LOGGING__FAB_LOGGING_LEVEL": "DEBUG",
         }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -65,7 +66,9 @@ def process(target: Any, *args: Any) -> Iterator[tuple[Any, Any]]:
         yield child, ours
     finally:
         if child.is_alive():
-            os.kill(child.pid, signal.SIGCONT)
+            # It may end between the two lines.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGCONT)
             child.join(racers.PATIENCE)
         child.close()
         ours.close()

@@ -76,6 +76,8 @@ def test_every_way_to_run_lands_the_same_task_and_pays_for_it_once(tmp_path: Pat
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
             "AIRFLOW__JIMENG__LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
+            # Nobody serves the inputs of this test.
+            "AIRFLOW__JIMENG__PROBE": "False",
         }
         file.write_text(DAGS.format(media=f"{emulator.url}/media", output=tmp_path))
         ran = subprocess.run(
