@@ -49,7 +49,10 @@ def test_the_demo_pays_once_lands_all_and_leaves_nothing_running(home: Path) -> 
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Submits that the vendor accepted: 12 new, 12 in all" in done.stdout
-    assert "Submits that the vendor accepted: 0 new, 12 in all" in done.stdout
+    assert "18 lines: 11 landed, 6 known already, 1 invalid." in done.stdout
+    assert "Submits that the vendor accepted: 0 new, 23 in all" in done.stdout
+    assert "18 lines: 0 landed, 17 known already, 1 invalid." in done.stdout
+    assert len(list((home / "results" / "bulk").glob("*.mp4"))) == 17
     assert len(list((home / "results" / "mapped").glob("*.mp4"))) == 12
     assert (home / "results" / "contact-sheet.jpg").stat().st_size < 300_000
     assert left_of(home) == []
