@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
@@ -13,7 +14,6 @@ from airflow_provider_jimeng.api.validation import check_choice, check_req_key
 from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
 from airflow_provider_jimeng.bulk.plan import in_words, plan
-from airflow_provider_jimeng.bulk.tag import check_tag
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
 from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
@@ -201,11 +201,20 @@ class JimengBatchOperator(JimengOperator):
         hint: _Hint,
         tolerance: int | float,
     ) -> dict[str, Any]:
-        check_tag(tools.folder, tools.ledger.uuid, adopt=self.adopt_output)
+        note = self.hook.admission.note_at(tools.folder.note)
+        self.hook.admission.check(note, adopt=self.adopt_output)
         self._point_at_report(context, tools.folder)
-        ended = run_to_end(
-            manifest, tools, terms, leg=self.deferrable, after_line=hint.after_line, total=hint.total
-        )
+        try:
+            ended = run_to_end(
+                manifest,
+                replace(tools, ensure=partial(self.hook.ensure, beside=note)),
+                terms,
+                leg=self.deferrable,
+                after_line=hint.after_line,
+                total=hint.total,
+            )
+        finally:
+            self.hook.admission.leave()
         if not isinstance(ended, Finished):
             self._defer(ended, manifest, hint.total)
             raise JimengProtocolError("a deferral returned")

@@ -113,7 +113,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             raise no_slot(told, wanted.key)
         supersede: TaskRecord | None = None
         while True:
-            in_hand = self._in_hand(wanted, told, supersede)
+            in_hand = self._in_hand(wanted, told, supersede, target)
             self._point_at_task(in_hand.record.task_id)
             finished = self._finished(wanted, in_hand, told)
             if finished is None:
