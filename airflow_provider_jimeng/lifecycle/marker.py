@@ -107,11 +107,17 @@ class Marker:
         self._checked = time.monotonic()
 
     def _read(self) -> _Noted | None:
-        if self._place.stat() is None:
-            return None
         with tempfile.TemporaryDirectory(prefix="jimeng-") as scratch:
             local = Path(scratch) / "ledger.json"
-            self._place.fetch(local)
+            try:
+                if self._place.stat() is None:
+                    return None
+                self._place.fetch(local)
+            except JimengLandingError as error:
+                raise JimengLandingError(
+                    f"{self._place.uri} tells which ledger paid for what is there, and can't be read: "
+                    f"{error.__cause__ or error}. Nothing was sent"
+                ) from error
             noted = _parsed(local.read_bytes())
         if noted is None:
             raise JimengLandingError(
