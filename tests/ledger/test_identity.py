@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import delete, update
@@ -15,7 +16,8 @@ from airflow_provider_jimeng.ledger.identity import advance
 from airflow_provider_jimeng.ledger.schema import meta
 from airflow_provider_jimeng.ledger.store import Ledger
 
-from tests.ledger.kit import Bench
+if TYPE_CHECKING:
+    from tests.ledger.kit import Bench
 
 OTHER = "0" * 8 + "-0000-4000-8000-" + "0" * 12
 
