@@ -154,11 +154,13 @@ class JimengBatchOperator(JimengOperator):
         after_line: int = 0,
         digest: str | None = None,
         total: int | None = None,
+        **later: Any,
     ) -> dict[str, Any]:
         """
         Go on after a task has ended, or a slot has come free.
 
         :param after_line: with ``digest`` and ``total`` what an earlier leg found out; only saves time.
+        :param later: what a leg of a later release found out.
         """
         return self._run(context, event, _Hint(after_line, digest, total))
 

@@ -86,7 +86,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
         """Go as far as possible without waiting; then defer, or wait here where ``deferrable`` is off."""
         return self._run(context, None)
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Go on after a wait for a slot or for the vendor."""
         return self._run(context, event)
 

@@ -38,7 +38,7 @@ class JimengSubmitTaskOperator(SubmittingOperator):
         """Submit or adopt; defers while no slot is free."""
         return self._run(context, None)
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Go on after a wait for a slot."""
         return self._run(context, event)
 

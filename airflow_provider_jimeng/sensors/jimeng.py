@@ -132,7 +132,7 @@ class JimengTaskSensor(BaseSensorOperator):
         except JimengError as error:
             raise self._told(error) from error
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Confirm on the worker what the trigger saw, record it and return the result."""
         try:
             if not isinstance(event, Mapping) or event.get("status") not in (FINISHED, DEADLINE):

@@ -31,7 +31,7 @@ class Desk:
         self.ledger = Ledger.open(self.url)
         self.note = folder / "out" / ".jimeng" / "ledger.json"
         self.now = 1000.0
-        patch.setattr(marker.time, "monotonic", lambda: self.now)
+        patch.setattr("airflow_provider_jimeng.lifecycle.marker.time.monotonic", lambda: self.now)
 
     def place(self) -> Target:
         return Target(LocalFileSystem(auto_mkdir=True), str(self.note), str(self.note))
