@@ -2,10 +2,10 @@
 """
 How much the tests of a folder notice: the code is changed in one place, and they should fail.
 
-``python -m tests.mutation airflow_provider_jimeng/policy tests/policy [--limit N] [--seconds S] [-- -k WORDS]``
+``python -m tests.mutation airflow_provider_jimeng/policy tests/policy [--limit N] [--seconds S] [-- -k X]``
 
 Changes are of comparisons, boolean and arithmetic operators, conditions, constants and returned values. Each
-is tried in a forked process, in which the changed module is imported instead of the file: no file is written.
+is tried in a forked process that imports the changed module instead of the file: no file is written.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import hypothesis  # noqa: F401  so that no child has to
 import pytest
-import sqlalchemy  # noqa: F401
+import sqlalchemy  # noqa: F401  so that no child has to
 
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
