@@ -458,3 +458,11 @@ class TestAnything:
     def test_a_deadline_that_has_passed_always_ends_it(self, answers, age):
         wait = Wait(deadline=0.0)
         assert all(wait.poll(observation, age).final for observation in answers)
+
+
+@pytest.mark.parametrize(("late", "kind"), [(0.0, PollKind.EXPIRED), (-0.01, PollKind.WAIT)])
+def test_a_task_that_is_not_found_is_gone_as_soon_as_that_has_lasted(late: float, kind: PollKind):
+    wait, first = Wait(), SETTINGS.grace_seconds + 100.0
+    for _ in range(SETTINGS.lasting_answers):
+        assert wait.poll(status("not_found"), first).kind is PollKind.WAIT
+    assert wait.poll(status("not_found"), first + SETTINGS.lasting_seconds + late).kind is kind
