@@ -145,9 +145,10 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=None, help="a sample of so many")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after so long")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("more", nargs="*", help="for pytest, after --")
-    options = parser.parse_args()
-    arguments = [options.tests, *options.more]
+    # What comes after -- is pytest's.
+    given = [*sys.argv[1:], "--"]
+    options = parser.parse_args(given[: given.index("--")])
+    arguments = [options.tests, *given[given.index("--") + 1 : -1]]
     began = time.monotonic()
     if not survives(None, arguments, 600.0):
         print("the tests fail on the code as it is")

@@ -466,3 +466,8 @@ def test_a_task_that_is_not_found_is_gone_as_soon_as_that_has_lasted(late: float
     for _ in range(SETTINGS.lasting_answers):
         assert wait.poll(status("not_found"), first).kind is PollKind.WAIT
     assert wait.poll(status("not_found"), first + SETTINGS.lasting_seconds + late).kind is kind
+
+
+@pytest.mark.parametrize("age", [5.0, 1000.0])
+def test_a_task_that_is_not_found_is_told_in_the_vendors_word(age: float):
+    assert once(status("not_found"), age).message == "the vendor says not_found"

@@ -212,3 +212,15 @@ def test_one_claim_tries_once_the_time_of_a_breaker_is_over():
 
 def test_the_end_of_a_breaker_is_spread():
     assert break_circuit(CoolDown(None, 2), NOW, jitter=0.5)[1].until == NOW + 10 * 1.125
+
+
+def test_a_refusal_at_the_very_end_of_a_pause_begins_the_next_one():
+    current = CoolDown()
+    for _ in range(3):
+        opens, current = break_circuit(current, NOW)
+    assert opens
+    assert current.until is not None
+    again, later = break_circuit(current, current.until)
+    assert again
+    assert later.until is not None
+    assert later.until - current.until > current.until - NOW
