@@ -70,10 +70,10 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Any]]:
             yield _words(node.op, swap), lambda n, swap=swap: setattr(n, "op", swap())
     elif isinstance(node, ast.If | ast.IfExp | ast.While):
         yield "condition negated", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        yield f"{node.value!r} -> {node.value + 1!r}", lambda n: setattr(n, "value", n.value + 1)
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield f"{node.value} -> {not node.value}", lambda n: setattr(n, "value", not n.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield f"{node.value!r} -> {node.value + 1!r}", lambda n: setattr(n, "value", n.value + 1)
     elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
         yield "returns None", lambda n: setattr(n, "value", ast.Constant(None))
 

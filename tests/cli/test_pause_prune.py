@@ -52,6 +52,14 @@ def test_a_resume_closes_open_breakers(bench: Bench, ledger: Command):
     assert bench.limits_row().note.endswith("end of the month")
 
 
+def test_a_resume_tells_which_breakers_it_closed(bench: Bench):
+    bench.claimed()
+    bench.ledger.trip_breaker(bench.scope, "wrong key")
+    admin = LedgerAdmin(bench.url)
+    assert admin.resume(bench.scope.account, reason="a new key", by="me") == [bench.scope]
+    assert admin.resume(bench.scope.account, reason="again", by="me") == []
+
+
 def test_resuming_what_is_not_stopped_changes_nothing(bench: Bench, ledger: Command):
     bench.claimed()
     done = ledger("resume", bench.scope.account, *WHY)
