@@ -78,6 +78,17 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Any]]:
         yield "returns None", lambda n: setattr(n, "value", ast.Constant(None))
 
 
+def _without_effect(tree: ast.AST) -> set[int]:
+    """Return the nodes whose change no test can notice: what dataclasses are made with, imports for types."""
+    roots: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            roots += node.decorator_list
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            roots.append(node)
+    return {id(each) for root in roots for each in ast.walk(root)}
+
+
 def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
@@ -89,7 +100,10 @@ def _words(old: ast.AST, new: type[ast.AST]) -> str:
 def mutants(path: Path) -> Iterator[Mutant]:
     """Yield every changed form of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    idle = _without_effect(tree)
     for at, node in enumerate(ast.walk(tree)):
+        if id(node) in idle:
+            continue
         for number, (words, _) in enumerate(_changes(node)):
             other = copy.deepcopy(tree)
             twin = next(each for index, each in enumerate(ast.walk(other)) if index == at)
