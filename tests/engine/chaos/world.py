@@ -55,10 +55,12 @@ class Setup:
     Which installation.
 
     :param celery: CeleryExecutor on Redis with two workers, instead of LocalExecutor.
+    :param seconds: of a task at the vendor.
     """
 
     celery: bool = False
     triggerers: int = 2
+    seconds: float = SECONDS
 
     @property
     def executor(self) -> str:
@@ -95,7 +97,7 @@ class World:
         self.ledger_url = Databases(self.ledger_server.url).create("ledger")
         self.vendor = Vendor(
             slots=SLOTS,
-            seconds=SECONDS,
+            seconds=self.setup.seconds,
             jitter=0.1,
             log=self.home / "vendor.log",
             state=self.home / "vendor.jsonl",
@@ -193,6 +195,18 @@ class World:
         if number == signal.SIGSTOP:
             return lambda: self._go_on(processes)
         return lambda: self._revive(mains)
+
+    def strike_worker(self, pid: int, parent: int, number: int) -> Callable[[], None]:
+        """
+        Strike the worker that runs a task.
+
+        :param pid: of the task's process.
+        :param parent: of its supervisor: with LocalExecutor the worker is that, and the scheduler's child.
+        """
+        for name, component in self.airflow.components.items():
+            if name.startswith("worker") and pid in {each.pid for each in component.processes()}:
+                return self.strike(name, number)
+        return self.strike_family(parent, number)
 
     def strike_family(self, pid: int, number: int) -> Callable[[], None]:
         """Strike one process and all that it started: a worker with the task it runs."""

@@ -122,7 +122,7 @@ def _wire(module: ModuleType) -> None:
     send, answer = exchange._send, HTTPConnection.getresponse
 
     def told(self: Any, adapter: Any) -> Any:
-        _sending.submit = "CVSubmitTask" in self._request.url
+        _sending.submit = "SubmitTask" in self._request.url
         try:
             return send(self, adapter)
         finally:
