@@ -60,9 +60,14 @@ def leashed(command: list[str], *, user: str | None = None, deadly: int = signal
 
 
 class PostgresServer:
-    """A server of our own in a folder of its own; :meth:`stop` leaves nothing behind."""
+    """
+    A server of our own in a folder of its own; :meth:`stop` leaves nothing behind.
 
-    def __init__(self) -> None:
+    :param commits: ``off`` forgets the last commits when the server is killed, ``on`` does not.
+    """
+
+    def __init__(self, *, commits: str = "off") -> None:
+        self._settings = {**SETTINGS, "synchronous_commit": commits}
         self.folder = Path(tempfile.mkdtemp(prefix="jimeng-postgres-"))
         self.port = free_port()
         self.url: URL = make_url(f"postgresql+psycopg2://postgres@127.0.0.1:{self.port}/postgres")
@@ -92,7 +97,7 @@ class PostgresServer:
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr.decode(errors='replace')}")
         self._command = [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
-        for name, value in SETTINGS.items():
+        for name, value in self._settings.items():
             self._command += ["-c", f"{name}={value}"]
         self._launch()
         self._wait_until_it_answers()

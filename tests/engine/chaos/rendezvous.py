@@ -17,6 +17,8 @@ from tests.engine.chaos.points import Point
 
 #: Where a component looks for its points.
 SITE = Path(__file__).parent / "site"
+#: The components run the provider that this harness belongs to, wherever that is.
+ROOT = Path(__file__).parents[3]
 #: Armed for whoever comes by first: the processes of a triggerer belong to no DAG.
 ANY = "any"
 
@@ -49,7 +51,7 @@ class Rendezvous:
     @property
     def environment(self) -> dict[str, str]:
         """What a component needs in its environment to have crash points."""
-        return {"JIMENG_CHAOS_FOLDER": str(self.folder), "PYTHONPATH": str(SITE)}
+        return {"JIMENG_CHAOS_FOLDER": str(self.folder), "PYTHONPATH": f"{SITE}{os.pathsep}{ROOT}"}
 
     def arm(self, point: Point, dag: str = ANY, *, signal: int | None = None) -> str:
         """

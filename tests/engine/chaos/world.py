@@ -79,7 +79,8 @@ class World:
         self.home.mkdir(parents=True, exist_ok=True)
         self.points = Rendezvous(self.home / "points")
         self._cleanup = contextlib.ExitStack()
-        self.metadata_server, self.ledger_server = PostgresServer(), PostgresServer()
+        # The ledger's server is set to forget its last commits at a kill: the provider must not let it.
+        self.metadata_server, self.ledger_server = PostgresServer(commits="on"), PostgresServer()
         self.ledger_url = ""
 
     def start(self) -> Self:
