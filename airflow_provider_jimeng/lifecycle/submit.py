@@ -38,6 +38,7 @@ from airflow_provider_jimeng.lifecycle.clock import through_suspension
 from airflow_provider_jimeng.lifecycle.decide import Step, decide
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 from airflow_provider_jimeng.policy.backoff import backoff_delay
@@ -65,6 +66,8 @@ _TURNS = 8
 _SENDS = 2
 #: How long a process stays for an answer that is late, at most, before it tells of an unknown.
 _LATE_SECONDS = 120.0
+#: When to look again at a task that was given up, and that the vendor still works on.
+_ALIVE_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -102,6 +105,11 @@ class Submitter:
         settled = False
         for _ in range(_TURNS):
             record = self.ledger.latest(wanted.key)
+            if record is not None and record.state is TaskState.EXPIRED:
+                back = revive(self.ledger, self.client, record)
+                if back.running:
+                    return Waiting("in_flight", retry_after=_ALIVE_SECONDS)
+                record, supersede = back.record, supersede if back.record is record else None
             if not _is_to_be_replaced(record, supersede):
                 decision = decide(
                     record,

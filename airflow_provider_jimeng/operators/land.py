@@ -21,6 +21,7 @@ from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
 from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.operators.base import JimengOperator
 from airflow_provider_jimeng.policy.poll import PollKind
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
@@ -83,6 +84,7 @@ class JimengLandResultOperator(JimengOperator):
 
     def _land(self, record: TaskRecord, target: Target) -> Landed:
         raise_if_failed(record)
+        record = revive(self.hook.ledger, self.hook.client, record).record
         if record.state is TaskState.SUBMITTED:
             # The operator also takes a reference straight from a submit, if the task is over by now.
             watcher = Watcher(self.hook, watched_of(record), record)

@@ -35,6 +35,7 @@ from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
 from airflow_provider_jimeng.policy.poll import PollDecision, PollKind
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTaskTrigger
@@ -217,6 +218,9 @@ class JimengTaskSensor(BaseSensorOperator):
             return self._result(record.task_id or "", record, record.code, record.request_id, None)
         raise_if_failed(record)
         if record.state is TaskState.EXPIRED:
+            back = revive(self.hook.ledger, self.hook.client, record)
+            if back.running or back.record.state is not TaskState.EXPIRED:
+                return None
             raise JimengTaskExpiredError(
                 "The vendor no longer knows this task, and its result was not stored in time: it may have "
                 "been billed once",
