@@ -19,10 +19,20 @@ from urllib.parse import quote, quote_plus
 
 from sqlalchemy import create_engine, event, inspect, literal_column, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import QueuePool
 
-from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengLedgerError,
+    JimengLedgerUnavailableError,
+)
 from airflow_provider_jimeng.ledger import schema
 from airflow_provider_jimeng.ledger.keys import redact_text
 
@@ -39,8 +49,8 @@ _T = TypeVar("_T")
 #: How long a lock is waited for, by SQLite and by PostgreSQL.
 LOCK_SECONDS = 30
 #: A PostgreSQL session that stops in the middle of a move (a suspended process) loses its locks after this
-#: time.
-IDLE_SECONDS = 20
+#: time: everybody's submits wait for them, and a move takes milliseconds.
+IDLE_SECONDS = 5
 #: Tries of one piece of work, and the time after which no further one is begun.
 TRIES = 6
 TRY_SECONDS = 60.0
@@ -185,6 +195,11 @@ def _passing(error: Exception) -> bool:
     return bool(orig.args) and orig.args[0] in _PASSING_MYSQL
 
 
+def _is_refused(words: str) -> bool:
+    """Tell whether a server answered and won't have us, which no waiting changes."""
+    return "authentication failed" in words or "does not exist" in words or "Access denied" in words
+
+
 def _pause(number: int) -> None:
     # Nobody can tell when the other side is ready again; the jitter keeps twins apart.
     time.sleep(0.02 * 2**number * (0.5 + random.random()))
@@ -284,7 +299,9 @@ class Database:
         words = redact_text(" ".join(str(orig).split()))[:500]
         for secret in self._secrets():
             words = words.replace(secret, "***")
-        return JimengLedgerError(
+        away = isinstance(error, (OperationalError, InterfaceError)) and not _is_refused(words)
+        kind = JimengLedgerUnavailableError if away else JimengLedgerError
+        return kind(
             f"The ledger ({self.place}) can't be read or written: {type(orig).__name__}: {words}. "
             "No submit starts until it answers; what was submitted before stays with the vendor and is found "
             "again. Check the database, then run the task again."

@@ -21,6 +21,7 @@ from airflow_provider_jimeng.hooks.defaults import seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
@@ -143,10 +144,12 @@ class JimengBatchOperator(JimengOperator):
         self.adopt_output = adopt_output
         self.report_target: str | None = None
 
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the manifest, or its first leg."""
         return self._run(context, None, _Hint())
 
+    @bears_a_silent_ledger
     def execute_complete(
         self,
         context: Context,

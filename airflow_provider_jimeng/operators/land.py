@@ -16,6 +16,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import flag_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -60,6 +61,7 @@ class JimengLandResultOperator(JimengOperator):
         self.output_uri = output
         self.overwrite = overwrite
 
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the result."""
         try:

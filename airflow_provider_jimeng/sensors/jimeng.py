@@ -32,6 +32,7 @@ from airflow_provider_jimeng.hooks.defaults import (
 )
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
@@ -115,6 +116,7 @@ class JimengTaskSensor(BaseSensorOperator):
         for field in self.template_fields:
             mask_queries(getattr(self, field, None))
 
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the result at once if the task is over; else wait."""
         try:
@@ -133,6 +135,7 @@ class JimengTaskSensor(BaseSensorOperator):
         except JimengError as error:
             raise self._told(error) from error
 
+    @bears_a_silent_ledger
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Confirm on the worker what the trigger saw, record it and return the result."""
         try:
