@@ -42,6 +42,3 @@ MEANING = {
     Point.BEFORE_REPORT: "before the report",
     Point.HALF_REPORTED: "between two files of the report",
 }
-
-#: Between these the answer to a submit can be lost: the item may end as *unknown*, and never as paid twice.
-ANSWER_LOST = frozenset({Point.BYTES_SENT, Point.VENDOR_ACCEPTED, Point.AFTER_ANSWER})
