@@ -77,7 +77,8 @@ class Soak:
             self.world.revive()
             if now >= blow_at:
                 self._strike(chance, now - began)
-                blow_at = time.monotonic() + chance.uniform(*PAUSE)
+                # From blow to blow, however long this one took.
+                blow_at = now + chance.uniform(*PAUSE)
             time.sleep(1.0)
         self.world.points.disarm()
         self.world.settle()
