@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
@@ -114,6 +115,7 @@ class JimengTaskSensor(BaseSensorOperator):
         for field in self.template_fields:
             mask_queries(getattr(self, field, None))
 
+    @forgetful
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the result at once if the task is over; else wait."""
         try:
@@ -132,6 +134,7 @@ class JimengTaskSensor(BaseSensorOperator):
         except JimengError as error:
             raise self._told(error) from error
 
+    @forgetful
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Confirm on the worker what the trigger saw, record it and return the result."""
         try:
