@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 
+from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.client.adapter import OnceAdapter
 from airflow_provider_jimeng.client.blame import describe_failure
 from airflow_provider_jimeng.client.route import choose_proxy, tls_context
@@ -221,10 +222,11 @@ def _redirect(url: str, response: Response) -> str | None:
 
 
 def _named(url: str) -> str:
-    """Name a URL without its credentials and its query string."""
+    """Name a URL, which may be a server's: no credentials, no query string, nothing that moves a cursor."""
     try:
         parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return clean_text(shown) or "The URL"
     except ValueError:
         return "The URL"
 

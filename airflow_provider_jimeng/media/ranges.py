@@ -159,7 +159,7 @@ def _get(
         with guard.open(url, headers=headers, timeout=(connect, min(20.0, seconds)), total=seconds) as answer:
             status = answer.status_code
             if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-                # Unpacked, half a megabyte may be half a gigabyte; and a range of it says nothing of the file.
+                # Half a megabyte of it may be half a gigabyte of file; a range of it is no range of the file.
                 raise TooMuch("the server compresses the file, although it was asked not to")
             if status in _FINAL:
                 raise Gone(f"the server answers with HTTP {status}")
