@@ -31,8 +31,8 @@ def resolve_target(output: Any, field: str = "output") -> Target:
     except Exception as error:
         raise JimengInputError(
             f"{field}: {uri} can't be used ({type(error).__name__}: {clean_text(str(error), 200)}). The "
-            "filesystem's package (s3fs, gcsfs, ...) must be installed; a connection id before the @ needs the "
-            "Airflow provider of that store, and must exist. Nothing was paid"
+            "filesystem's package (s3fs, gcsfs, ...) must be installed; a connection id before the @ needs "
+            "the Airflow provider of that store, and must exist. Nothing was paid"
         ) from error
 
 

@@ -191,7 +191,7 @@ def _passing(error: Exception) -> bool:
 
 def _pause(number: int) -> None:
     # Nobody can tell when the other side is ready again; the jitter keeps twins apart.
-    time.sleep(0.02 * 2**number * (0.5 + random.random()))
+    time.sleep(0.02 * 2**number * (0.5 + random.random()))  # noqa: S311 - jitter may be guessed
 
 
 class Database:
