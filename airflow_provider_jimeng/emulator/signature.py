@@ -37,8 +37,8 @@ class Received:
 
     method: str
     target: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
+    headers: Sequence[tuple[str, str]] = field(repr=False)
+    body: bytes = field(repr=False)
 
     def header(self, name: str) -> str | None:
         """All values of a header joined by a comma, ``None`` where it is absent."""
