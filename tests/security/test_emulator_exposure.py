@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The emulator, which forgets and fails on demand, listens on loopback, and says so where it is told otherwise."""
+"""The emulator, which fails and forgets on demand, listens on loopback and warns of anything else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,14 @@ class FakeServer:
 
 @pytest.mark.parametrize(
     ("host", "warned"),
-    [("127.0.0.1", False), ("localhost", False), ("::1", False), ("0.0.0.0", True), ("10.0.0.5", True), ("", True)],
+    [
+        ("127.0.0.1", False),
+        ("localhost", False),
+        ("::1", False),
+        ("0.0.0.0", True),
+        ("10.0.0.5", True),
+        ("", True),
+    ],
 )
 def test_listening_elsewhere_is_warned_of(
     host: str, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

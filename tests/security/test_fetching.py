@@ -142,7 +142,15 @@ def test_an_input_that_leads_elsewhere_is_not_submitted(bench: Bench) -> None:
 
 #: What opens a connection to where a URL says, and the modules that may: the clients of the configured
 #: endpoint, the guard, and the emulator, which is a server of its own.
-_OPENERS = {"get", "urlopen", "ClientSession", "Session", "create_connection", "HTTPConnection", "OnceAdapter"}
+_OPENERS = {
+    "get",
+    "urlopen",
+    "ClientSession",
+    "Session",
+    "create_connection",
+    "HTTPConnection",
+    "OnceAdapter",
+}
 _LIBRARIES = {"requests", "aiohttp", "urllib", "request", "socket", "client", "httpx"}
 MAY_OPEN = {"client.aio", "client.sync", "client.adapter", "media.guard"}
 

@@ -41,7 +41,9 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize(("mask", "expected"), [(0, 0o660), (0o002, 0o660), (0o022, 0o640), (0o077, 0o600)])
-def test_a_new_ledger_is_closed_to_others_whatever_the_umask(mask: int, expected: int, tmp_path: Path) -> None:
+def test_a_new_ledger_is_closed_to_others_whatever_the_umask(
+    mask: int, expected: int, tmp_path: Path
+) -> None:
     file = tmp_path / "ledger.db"
     with umask(mask):
         ledger = Ledger(f"sqlite:///{file}")

@@ -108,6 +108,8 @@ def test_the_script_makes_no_markup_of_text() -> None:
     import airflow_provider_jimeng.bulk as bulk
 
     script = (Path(bulk.__file__).parent / "page" / "gallery.js").read_text(encoding="utf-8")
-    made = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc", script)
+    made = re.findall(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc", script
+    )
     assert made == []
     assert "textContent" in script

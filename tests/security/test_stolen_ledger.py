@@ -6,12 +6,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import MetaData, create_engine, select
 
 from airflow_provider_jimeng.cli.main import main
 from airflow_provider_jimeng.exceptions import JimengError
@@ -35,20 +35,22 @@ def files() -> Iterator[FileServer]:
 
 
 def everything(file: Path) -> dict[str, dict[str, list[Any]]]:
-    """Return all values of each column of each table, SQLite's own included."""
-    database = sqlite3.connect(file)
+    """Return all values of each column of each table."""
+    engine, tables = create_engine(f"sqlite:///{file}"), MetaData()
+    tables.reflect(engine)
     found: dict[str, dict[str, list[Any]]] = {}
-    for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        rows = database.execute(f'SELECT * FROM "{table}"')
-        names = [each[0] for each in rows.description]
-        columns = list(zip(*rows.fetchall(), strict=True)) or [()] * len(names)
-        found[table] = {name: list(values) for name, values in zip(names, columns, strict=True)}
-    database.close()
+    with engine.connect() as connection:
+        for table in tables.sorted_tables:
+            rows = connection.execute(select(table)).all()
+            found[table.name] = {
+                column.name: [row[number] for row in rows] for number, column in enumerate(table.columns)
+            }
+    engine.dispose()
     return found
 
 
 def a_night_of_everything(bench: Bench, files: FileServer) -> None:
-    """Land, fail, lose, resubmit, wait, adopt, pause: with presigned inputs and talkative people and servers."""
+    """Land, fail, lose, resubmit, wait, adopt, pause: with presigned inputs, and people who paste URLs."""
     bench.patch.setenv("AIRFLOW__JIMENG__PROBE", "True")
     signed = {
         "image_url": files.add("a.png", image()) + SIGNED["s3"],
@@ -82,7 +84,9 @@ def a_night_of_everything(bench: Bench, files: FileServer) -> None:
 def test_it_holds_no_key_no_password_and_no_presigned_query(sts: Bench, files: FileServer) -> None:
     a_night_of_everything(sts, files)
     tables = everything(sts.ledger_file)
-    empty = [f"{name}.{column}" for name, columns in tables.items() for column, all_ in columns.items() if not all_]
+    empty = [
+        f"{name}.{column}" for name, columns in tables.items() for column, all_ in columns.items() if not all_
+    ]
     assert [each for each in empty if not each.startswith("jimeng_waiters")] == []
     values = [
         (f"{name}.{column}", str(value))

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""No word of the vendor's, a server's or a store's moves a cursor, turns letters around or forges a log line."""
+"""No word of the vendor, a server or a store moves a cursor, turns letters around or forges a log line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tests.bulk.runs import folder_at, item, landed, write_report
 from tests.client.servers import answering, serving
 from tests.legs import Bench, DagRun
 
-FORGED = "ok\x1b[2J\x1b]8;;https://evil.test\x07\u202etxt.exe\u2066\x9b31m\r\n[2026-01-01] ERROR forged\u2028line"
+FORGED = (
+    "ok\x1b[2J\x1b]8;;https://evil.test\x07\u202etxt.exe\u2066\x9b31m\r\n[2026-01-01] ERROR forged\u2028line"
+)
 MOVES = ("\x1b", "\x07", "\u202e", "\u2066", "\x9b", "\r", "\u2028")
 
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Values that hold secrets: not printed, not pickled, not stored by Airflow when a task returns them by mistake."""
+"""What holds secrets is not printed, not pickled, and no XCom when a task returns it by mistake."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SUSPICIOUS = re.compile(
 )
 HARMLESS = {
     "airflow_provider_jimeng.api.signing._Day.credential": "the scope: date, region, service",
-    "airflow_provider_jimeng.api.models.SignedRequest.url": "the vendor's endpoint; its query names an action",
+    "airflow_provider_jimeng.api.models.SignedRequest.url": "of the endpoint; its query names an action",
     "airflow_provider_jimeng.api.media_limits.MediaLimits.image": "limits of images",
     "airflow_provider_jimeng.api.media_limits.MediaLimits.video": "limits of videos",
     "airflow_provider_jimeng.bulk.gallery.GalleryRow.image": "without its query",
@@ -51,7 +51,11 @@ def dataclasses_of_the_package() -> Iterator[tuple[str, type]]:
         if module.name.endswith("__main__"):
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.name:
+            if (
+                isinstance(value, type)
+                and dataclasses.is_dataclass(value)
+                and value.__module__ == module.name
+            ):
                 yield f"{module.name}.{name}", value
 
 
@@ -87,7 +91,9 @@ def test_what_holds_a_secret_does_not_print_it(value: Any) -> None:
         assert TOKEN not in text
 
 
-@pytest.mark.parametrize("value", [KEYS, settings_for("https://v.test", credentials=KEYS)], ids=["keys", "all"])
+@pytest.mark.parametrize(
+    "value", [KEYS, settings_for("https://v.test", credentials=KEYS)], ids=["keys", "all"]
+)
 def test_keys_are_not_pickled_copied_or_stored_as_an_xcom(value: Any) -> None:
     for store in (pickle.dumps, copy.deepcopy, serialize):
         with pytest.raises(TypeError) as caught:
@@ -96,7 +102,7 @@ def test_keys_are_not_pickled_copied_or_stored_as_an_xcom(value: Any) -> None:
 
 
 def test_keys_are_compared_by_value() -> None:
-    assert KEYS == Credentials("AKwho", SECRET, TOKEN)
+    assert Credentials("AKwho", SECRET, TOKEN) == KEYS
     assert len({KEYS, Credentials("AKwho", SECRET, TOKEN), Credentials("AKwho", SECRET)}) == 2
     assert KEYS != "AKwho"
 
