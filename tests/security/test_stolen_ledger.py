@@ -52,7 +52,7 @@ def everything(file: Path) -> dict[str, dict[str, list[Any]]]:
 def a_night_of_everything(bench: Bench, files: FileServer) -> None:
     """Land, fail, lose, resubmit, wait, adopt, pause: with presigned inputs, and people who paste URLs."""
     bench.patch.setenv("AIRFLOW__JIMENG__PROBE", "True")
-    signed = {
+    signed: dict[str, Any] = {
         "image_url": files.add("a.png", image()) + SIGNED["s3"],
         "video_url": files.add("b.mp4", video()) + SIGNED["azure"],
     }

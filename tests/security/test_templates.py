@@ -158,5 +158,5 @@ def test_queries_are_masked_where_a_template_can_not_be_rendered(masked: list[st
             output="/r.mp4",
         )
     with pytest.raises(Exception, match="nothing"):
-        operator.render_template_fields({})  # type: ignore[arg-type]
+        operator.render_template_fields({})
     assert SIGNED[1:] in masked

@@ -77,7 +77,7 @@ def test_a_servers_redirect_is_told_plainly() -> None:
     assert_plain(str(refused.value))
 
 
-class Store(LocalFileSystem):
+class Store(LocalFileSystem):  # type: ignore[misc]
     """A store whose errors quote whatever its server says, as those of S3 do."""
 
     cachable = False
