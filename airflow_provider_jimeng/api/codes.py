@@ -63,7 +63,7 @@ class Family(Enum):
     INTERNAL = "internal"
     REQUEST = "request"
     CREDENTIAL = "credential"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a kind of error, not a token
     CLOCK = "clock"
     PERMISSION = "permission"
     UNMODELLED = "unmodelled"

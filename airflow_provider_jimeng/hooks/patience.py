@@ -54,7 +54,8 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
                 left = PATIENCE_SECONDS - (now - since)
                 if left <= 0:
                     raise
-                delay = backoff_delay(tries, base=1.0, cap=15.0, jitter=random.random())
+                spread = random.random()  # noqa: S311 - jitter may be guessed
+                delay = backoff_delay(tries, base=1.0, cap=15.0, jitter=spread)
                 tries += 1
                 time.sleep(min(delay, left))
 

@@ -9,7 +9,9 @@ be said about a failure.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
 import os
 import random
 import threading
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Database", "clock", "database_for", "read_clock"]
 
@@ -137,6 +141,26 @@ def _set_up_postgresql(dbapi_connection: Any, _: Any) -> None:
     dbapi_connection.commit()
 
 
+def _keep_private(file: str) -> None:
+    """
+    Make a new ledger's file for its owner and, as the umask has it, its group; tell of one that all can open.
+
+    It says what was asked for, when and for how much; who can write it can make others pay twice. What SQLite
+    puts beside it gets the same mode. A mode that somebody chose is left alone.
+    """
+    with contextlib.suppress(OSError):
+        try:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
+        except FileExistsError:
+            mode = os.stat(file).st_mode & 0o777
+            if mode & 0o007:
+                log.warning(
+                    "Every user of this machine can open the ledger %s (mode %03o); chmod o-rwx closes it.",
+                    file,
+                    mode,
+                )
+
+
 def _set_up_sqlite(dbapi_connection: Any, _record: Any) -> None:
     # Transactions are begun by _begin_sqlite, not by the driver's guess.
     dbapi_connection.isolation_level = None
@@ -202,7 +226,7 @@ def _is_refused(words: str) -> bool:
 
 def _pause(number: int) -> None:
     # Nobody can tell when the other side is ready again; the jitter keeps twins apart.
-    time.sleep(0.02 * 2**number * (0.5 + random.random()))
+    time.sleep(0.02 * 2**number * (0.5 + random.random()))  # noqa: S311 - jitter may be guessed
 
 
 class Database:
@@ -234,6 +258,8 @@ class Database:
     def uuid(self) -> str:
         """Return the ledger's UUID; creates or migrates the schema on first use."""
         with self._preparing:
+            if self._uuid is None and self._url.get_backend_name() == "sqlite":
+                _keep_private(str(self._url.database))
             if self._uuid is None:
                 self._uuid = self._run(schema.ready_uuid, write=False)
             if self._uuid is None:

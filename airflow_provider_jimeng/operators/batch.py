@@ -15,6 +15,7 @@ from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
 from airflow_provider_jimeng.bulk.plan import in_words, plan
 from airflow_provider_jimeng.bulk.tag import check_tag
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
 from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
 from airflow_provider_jimeng.hooks.defaults import seconds_of
@@ -165,6 +166,7 @@ class JimengBatchOperator(JimengOperator):
         """
         return self._run(context, event, _Hint(after_line, digest, total))
 
+    @forgetful
     def _run(self, context: Context, event: Any, hint: _Hint) -> dict[str, Any]:
         try:
             terms = self._terms(context)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengOutputExistsError,
@@ -61,6 +62,7 @@ class JimengLandResultOperator(JimengOperator):
         self.output_uri = output
         self.overwrite = overwrite
 
+    @forgetful
     @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the result."""

@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengMissingOutputError,
@@ -93,6 +94,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
         """Go on after a wait for a slot or for the vendor."""
         return self._run(context, event)
 
+    @forgetful
     def _run(self, context: Context, event: Any) -> dict[str, Any]:
         try:
             told = None if event is None else event_of(event)

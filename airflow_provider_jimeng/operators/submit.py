@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
@@ -45,6 +46,7 @@ class JimengSubmitTaskOperator(SubmittingOperator):
         """Go on after a wait for a slot."""
         return self._run(context, event)
 
+    @forgetful
     def _run(self, context: Context, event: Any) -> dict[str, Any]:
         try:
             told = None if event is None else event_of(event)

@@ -55,10 +55,15 @@ def test_a_full_disk_stops_submits_before_they_are_sent(bench: Bench, disk: Disk
     disk.fill()
     paid = bench.accepted
     kept = 0
-    with pytest.raises(JimengLedgerUnavailableError, match="full"):
+
+    def submit_until_it_is_refused() -> None:
+        nonlocal kept
         for number in range(200):
             bench.submit(DagRun(f"run-{number}"), variant=1 + number)
             kept += 1
+
+    with pytest.raises(JimengLedgerUnavailableError, match="full"):
+        submit_until_it_is_refused()
     # Whatever was accepted is in the ledger, by its id: there was still room for that.
     assert bench.accepted == paid + kept
     assert len({row.task_id for row in bench.rows() if row.task_id}) == bench.accepted
