@@ -73,6 +73,12 @@ def airflow_metadata(airflow_home: Path) -> str:
     return os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
 
 
+@pytest.fixture(autouse=True)
+def _no_earlier_ledger() -> None:
+    # Each test has a ledger of its own; what the home remembers of an earlier one would stop its submits.
+    shutil.rmtree(_HOME / ".jimeng", ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _loopback_guard() -> Iterator[LoopbackGuard]:
     guard = LoopbackGuard()

@@ -19,7 +19,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengUnreadableInputError,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.media.target import SAFE_FOLDER, Target
+from airflow_provider_jimeng.media.target import NOTE, SAFE_FOLDER, Target
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
@@ -89,9 +89,9 @@ class Folder:
         return self.child(SAFE_FOLDER, f"{record.content_key}-{record.attempt}.mp4")
 
     @property
-    def tag(self) -> Target:
+    def note(self) -> Target:
         """Where the ledger's identity is noted."""
-        return self.child(SAFE_FOLDER, "ledger.json")
+        return self.child(SAFE_FOLDER, NOTE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,8 @@ class Submits:
             self.stop(error.message)
             window.pending.appendleft(content)
         elif isinstance(error, JimengConfigurationError):
-            self.stop(f"the vendor refuses this account's submits ({error})")
+            asked = error.code is not None or error.http_status is not None
+            self.stop(f"the vendor refuses this account's submits ({error})" if asked else error.message)
             window.pending.appendleft(content)
         elif isinstance(error, (JimengNotSentError, JimengThrottledError, JimengLedgerError)):
             if isinstance(error, JimengLedgerError) and not isinstance(error, LostRace):

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.api.validation import check_task_id
-from airflow_provider_jimeng.cli.render import age, asker, iso, json_line, plain, record_values
+from airflow_provider_jimeng.cli.render import (
+    age,
+    asker,
+    identity_values,
+    iso,
+    json_line,
+    plain,
+    record_values,
+)
 from airflow_provider_jimeng.cli.session import Refusal, WrongUse, account_of, confirm, say, who
 from airflow_provider_jimeng.cli.targets import latest, row_by_number
 from airflow_provider_jimeng.ledger.listing import has_fallen_silent
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.admin import LedgerAdmin
     from airflow_provider_jimeng.ledger.records import TaskRecord
 
-__all__ = ["adopt", "pause", "release", "resume"]
+__all__ = ["adopt", "pause", "release", "resume", "take_over"]
 
 
 def describe(record: TaskRecord) -> str:
@@ -181,3 +189,27 @@ def resume(admin: LedgerAdmin, options: argparse.Namespace) -> int:
 def _tell_account(options: argparse.Namespace, account: str, word: str) -> None:
     values = {"account": account, "paused": word == "paused", "by": who(), "reason": options.reason}
     print(json_line(values) if options.json else plain(f"Account {account} is {word}."))
+
+
+def take_over(admin: LedgerAdmin, options: argparse.Namespace) -> int:
+    """Let the ledger go on in another's place, or after it was restored."""
+    mine = admin.identity()
+    if options.ledger in mine.took_over:
+        say(f"The ledger at {admin.place} took the place of {options.ledger} before; nothing was changed.")
+        return 0
+    restored = options.ledger == mine.uuid
+    missing = "rows that came after its backup" if restored else f"what ledger {options.ledger} knows"
+    lines = [
+        f"The ledger at {admin.place} ({mine.uuid}) goes on without {missing}. What was paid for in there, "
+        "and is wanted again, is paid a second time; tasks that still run at the vendor are nobody's. Their "
+        "ids are in the logs of the Airflow tasks that submitted them.",
+    ]
+    if restored:
+        lines.append("It gets a new UUID, so that it is never again taken for what it was.")
+    confirm(options, lines)
+    now = admin.take_over(options.ledger, by=who(), reason=options.reason)
+    if options.json:
+        print(json_line(identity_values(now)))
+    else:
+        print(plain(f"Ledger {now.uuid} took the place of {options.ledger}: its submits go on."))
+    return 0

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Commands that only look: ``list``, ``show``, ``stats``."""
+"""Commands that only look: ``list``, ``show``, ``stats``, ``identity``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.cli.render import (
     age,
     asker,
+    identity_values,
     iso,
     json_line,
     landing_values,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.census import AccountCensus, ScopeCensus
     from airflow_provider_jimeng.ledger.records import TaskRecord
 
-__all__ = ["list_rows", "show", "stats", "wanted"]
+__all__ = ["identity", "list_rows", "show", "stats", "wanted"]
 
 _HEAD = ("ROW", "STATE", "AGE", "ACCOUNT", "ASKED BY", "TASK ID", "CONTENT", "CODE", "MESSAGE")
 _MESSAGE = 48
@@ -116,6 +117,20 @@ def _history(admin: LedgerAdmin, text: str) -> list[TaskRecord]:
             f"The ledger at {admin.place} knows no row, content key, task id or landing of this name: {text}"
         )
     return found
+
+
+def identity(admin: LedgerAdmin, options: argparse.Namespace) -> int:
+    """Tell which ledger this is."""
+    now = admin.identity()
+    if options.json:
+        print(json_line(identity_values(now)))
+        return 0
+    print(plain(f"ledger {now.uuid} at {admin.place}"))
+    print(f"  mark       {now.mark}")
+    for ledger, words in sorted(now.took_over.items()):
+        for line in words.splitlines():
+            print(plain(f"  took over  {ledger}: {line}"))
+    return 0
 
 
 def stats(admin: LedgerAdmin, options: argparse.Namespace) -> int:

@@ -19,12 +19,14 @@ from airflow_provider_jimeng.ledger.states import TaskState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from airflow_provider_jimeng.ledger.identity import Identity
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
 
 __all__ = [
     "COLUMNS",
     "age",
     "asker",
+    "identity_values",
     "iso",
     "json_line",
     "landing_values",
@@ -150,6 +152,12 @@ def record_values(record: TaskRecord, *, silent: bool) -> dict[str, Any]:
     times = ("created_at", "sent_at", "submitted_at", "finished_at", "landed_at")
     special.update({name: iso(getattr(record, name)) for name in times})
     return {name: special[name] if name in special else getattr(record, name) for name in COLUMNS}
+
+
+def identity_values(identity: Identity) -> dict[str, Any]:
+    """Return what a program may know of a ledger's identity."""
+    took_over = {ledger: words.splitlines() for ledger, words in identity.took_over.items()}
+    return {"ledger": identity.uuid, "mark": identity.mark, "took_over": took_over}
 
 
 def landing_values(landing: LandingRecord) -> dict[str, Any]:

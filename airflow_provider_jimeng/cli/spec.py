@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,13 @@ def _words(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it must not be empty")
     return text.strip()
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text.strip()))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UUID of a ledger") from None
 
 
 def _page(text: str) -> int:
@@ -202,6 +210,12 @@ _LEDGER = Group(
             (*_ACCOUNT, *_COMMON),
         ),
         Command(
+            "identity",
+            "Tell which ledger this is, how far it has come, and whose place it took",
+            f"{_LOOK}.identity",
+            _COMMON,
+        ),
+        Command(
             "export",
             "Write rows as JSON lines or CSV, newest first",
             "airflow_provider_jimeng.cli.export.export",
@@ -279,6 +293,23 @@ _LEDGER = Group(
             "Allow new submits of an account again, after a pause or an open circuit breaker",
             f"{_CHANGES}.resume",
             (*_WHICH_ACCOUNT, *_CHANGE),
+        ),
+        Command(
+            "take-over",
+            "Let this ledger go on where another one, or a newer state of it, paid",
+            f"{_CHANGES}.take_over",
+            (
+                Argument(
+                    ("ledger",),
+                    {"metavar": "LEDGER", "type": _uuid, "help": "UUID of the ledger that is missing"},
+                ),
+                *_CHANGE,
+            ),
+            description=(
+                "Submits stop where the configured ledger is not the one that paid before: an empty one, "
+                "another machine's, or one that was restored from a backup (then LEDGER is its own UUID). "
+                "This lets it go on, and what it does not know of is paid for again where it is wanted."
+            ),
         ),
         Command(
             "prune",

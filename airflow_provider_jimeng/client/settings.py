@@ -65,6 +65,7 @@ class AccountSettings:
     :param max_concurrency: slots per req_key; ``None`` where they are learned from 50430.
     :param daily_submit_limit: most new submits per account and UTC day.
     :param price_per_second: price of a second of video, in the user's currency, for estimates.
+    :param ledger: UUID of the only ledger through which this account pays; ``None``: any.
     :param allowed_networks: private networks that inputs and results may be on.
     """
 
@@ -82,6 +83,7 @@ class AccountSettings:
     max_concurrency: int | Mapping[str, int] | None = None
     daily_submit_limit: int | None = None
     price_per_second: float | None = None
+    ledger: str | None = None
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @property
@@ -117,6 +119,7 @@ _KNOWN_EXTRAS = frozenset(
         "allowed_networks",
         "connect_timeout",
         "daily_submit_limit",
+        "ledger",
         "max_concurrency",
         "price_per_second",
         "proxies",
@@ -132,6 +135,7 @@ _KNOWN_EXTRAS = frozenset(
 )
 _SCOPE_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ACCOUNT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
@@ -206,6 +210,9 @@ def parse_connection(
         max_concurrency=limits,
         daily_submit_limit=fields.integer("daily_submit_limit", low=1, high=1_000_000_000),
         price_per_second=fields.number("price_per_second", default=None, low=0, high=1_000_000),
+        ledger=fields.text(
+            "ledger", default=None, pattern=_UUID, meaning="a ledger's UUID; `ledger identity` tells it"
+        ),
         allowed_networks=fields.networks("allowed_networks"),
     )
 

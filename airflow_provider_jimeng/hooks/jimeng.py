@@ -22,6 +22,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
+from airflow_provider_jimeng.hooks.admission import Admission
 from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
 from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.store import Ledger
+    from airflow_provider_jimeng.lifecycle.marker import Marker
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,11 @@ class JimengHook(VolcengineHook):
     def ledger(self) -> Ledger:
         """The ledger that the configuration names; submits stop where it can't be reached."""
         return open_ledger()
+
+    @cached_property
+    def admission(self) -> Admission:
+        """What keeps a ledger that has forgotten payments from paying again."""
+        return Admission(self.ledger, self.settings)
 
     @cached_property
     def client(self) -> SyncClient:
@@ -126,8 +133,13 @@ class JimengHook(VolcengineHook):
         supersede: TaskRecord | None = None,
         budget: int | None = None,
         watched: Callable[[], Collection[str]] = tuple,
+        beside: Marker | None = None,
     ) -> Ensured:
-        """Make one pass towards a task for the content; never sleeps for a slot."""
+        """
+        Make one pass towards a task for the content; never sleeps for a slot.
+
+        :param beside: the note where the result is wanted; another ledger there stops the submit.
+        """
         submitter = Submitter(
             self.ledger,
             self.client,
@@ -135,6 +147,7 @@ class JimengHook(VolcengineHook):
             refresh=self._refreshed,
             budget=budget,
             watched=watched,
+            admit=lambda: self.admission.admit(beside),
             present=fetchable_body,
         )
         return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)

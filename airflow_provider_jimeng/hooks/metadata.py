@@ -40,6 +40,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "Most new submits per account and UTC day, across all DAGs. Default: none.",
         "integer",
     ),
+    "ledger": _field(
+        "Ledger",
+        "UUID of the only ledger through which this account pays, as `ledger identity` tells it; submits "
+        "through another one stop. Default: any.",
+    ),
     "price_per_second": _field(
         "Price per second of video", "In your currency, for estimates only. Default: none.", "number"
     ),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger import census, limits, listing, upkeep, views
-from airflow_provider_jimeng.ledger.engine import database_for, read_clock
+from airflow_provider_jimeng.ledger.engine import Database, database_for, read_clock
+from airflow_provider_jimeng.ledger.identity import Identified
 from airflow_provider_jimeng.ledger.rows import get
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class NoLedger(JimengLedgerError):
     """The database is there and holds no ledger. Whoever asks by hand must not make an empty one."""
 
 
-class LedgerAdmin:
+class LedgerAdmin(Identified):
     """
     A ledger that is there.
 
@@ -41,7 +42,7 @@ class LedgerAdmin:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = database_for(url)
+        self._url = url
         if not self._database.holds_ledger():
             raise NoLedger(
                 f"There is no ledger at {self.place}. The first submit makes one; until then nothing was "
@@ -50,9 +51,8 @@ class LedgerAdmin:
             )
 
     @property
-    def place(self) -> str:
-        """Which database this is, fit for a log."""
-        return self._database.place
+    def _database(self) -> Database:
+        return database_for(self._url)
 
     # -- questions
     # ---------------------------------------------------------------------------------------------

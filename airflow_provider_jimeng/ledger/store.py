@@ -17,6 +17,7 @@ from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger import landings, late_ids, limits, moves, rows, views
 from airflow_provider_jimeng.ledger.claim import claim
 from airflow_provider_jimeng.ledger.engine import Database, database_for, read_clock
+from airflow_provider_jimeng.ledger.identity import Identified
 from airflow_provider_jimeng.ledger.lookup import BatchQuestions
 from airflow_provider_jimeng.ledger.records import (
     Claim,
@@ -38,7 +39,7 @@ __all__ = ["Ledger"]
 T = TypeVar("T")
 
 
-class Ledger(BatchQuestions):
+class Ledger(BatchQuestions, Identified):
     """
     A ledger at a database; thread-safe, usable after a fork, cheap to make (engines are shared per process).
 
@@ -69,16 +70,6 @@ class Ledger(BatchQuestions):
 
     def _read(self, question: Callable[[Connection], T]) -> T:
         return self._database.read(question)
-
-    @property
-    def place(self) -> str:
-        """Which database this is, fit for a log."""
-        return self._database.place
-
-    @property
-    def uuid(self) -> str:
-        """The ledger's identity: another one beside a run's outputs means another ledger."""
-        return self._database.uuid()
 
     def now(self) -> float:
         """Return the database's clock, in epoch seconds."""

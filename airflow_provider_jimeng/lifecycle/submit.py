@@ -79,6 +79,7 @@ class Submitter:
 
     :param refresh: returns fresh settings where the credentials are temporary, ``None`` where they are not.
     :param watched: ids of the tasks that the caller polls itself, which a full house need not ask about.
+    :param admit: called before each claim; raises where this ledger may not pay.
     :param present: returns a body as the vendor can use it, its private inputs presigned; never kept.
     """
 
@@ -91,6 +92,7 @@ class Submitter:
     jitter: Callable[[], float] = random.random
     budget: int | None = None
     watched: Callable[[], Collection[str]] = tuple
+    admit: Callable[[], None] = lambda: None
     present: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -132,6 +134,7 @@ class Submitter:
                     self._release_unknown(record)
                     continue
             request = self._claim_request(wanted, waiter, record, supersede)
+            self.admit()
             # Before the claim: what can't be presigned or encoded must not hold a slot.
             body = encode_body(self.present(wanted.body))
             started = self.clock()

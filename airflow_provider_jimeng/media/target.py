@@ -17,6 +17,8 @@ from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingEr
 
 #: Beside the wanted names, results that had to make way, or that found their name taken, are kept here.
 SAFE_FOLDER = ".jimeng"
+#: What in the safe folder tells which ledger paid for what is there.
+NOTE = "ledger.json"
 _CHUNK = 1024 * 1024
 
 

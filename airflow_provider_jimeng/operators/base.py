@@ -29,6 +29,7 @@ from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
+from airflow_provider_jimeng.media.target import NOTE
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, TURN
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.media.target import Target
 
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 
@@ -188,9 +190,18 @@ class SubmittingOperator(JimengOperator):
         return self.hook.want(request, provenance=provenance_of(context), policies=self._policies())
 
     def _in_hand(
-        self, wanted: Wanted, event: Mapping[str, Any] | None, supersede: TaskRecord | None = None
+        self,
+        wanted: Wanted,
+        event: Mapping[str, Any] | None,
+        supersede: TaskRecord | None = None,
+        target: Target | None = None,
     ) -> InHand:
-        """Return the content's task; defers, or waits here, while no slot is free."""
+        """
+        Return the content's task; defers, or waits here, while no slot is free.
+
+        :param target: where its result is wanted.
+        """
+        beside = None if target is None else self.hook.admission.note_at(target.beside(NOTE))
         if not self._is_told_of_own(wanted, event):
             wanted, changed = self.hook.look_at_inputs(wanted)
             supersede = supersede or changed
@@ -199,11 +210,11 @@ class SubmittingOperator(JimengOperator):
                 self.hook.probe_if_new(wanted, supersede, probe=self.probe)
         if not self.deferrable:
             return wait_on_worker(
-                lambda: self.hook.ensure(wanted, supersede=supersede),
+                lambda: self.hook.ensure(wanted, supersede=supersede, beside=beside),
                 timeout=seconds_of(self.slot_timeout, "slot_timeout"),
                 key=wanted.key,
             )
-        outcome = self.hook.ensure(wanted, supersede=supersede)
+        outcome = self.hook.ensure(wanted, supersede=supersede, beside=beside)
         if isinstance(outcome, InHand):
             return outcome
         self._defer_for_slot(wanted, outcome, event)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
@@ -13,7 +14,6 @@ from airflow_provider_jimeng.api.validation import check_choice, check_req_key
 from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
 from airflow_provider_jimeng.bulk.plan import in_words, plan
-from airflow_provider_jimeng.bulk.tag import check_tag
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
@@ -158,11 +158,13 @@ class JimengBatchOperator(JimengOperator):
         after_line: int = 0,
         digest: str | None = None,
         total: int | None = None,
+        **later: Any,
     ) -> dict[str, Any]:
         """
         Go on after a task has ended, or a slot has come free.
 
         :param after_line: with ``digest`` and ``total`` what an earlier leg found out; only saves time.
+        :param later: what a leg of a later release found out.
         """
         return self._run(context, event, _Hint(after_line, digest, total))
 
@@ -206,11 +208,20 @@ class JimengBatchOperator(JimengOperator):
         hint: _Hint,
         tolerance: int | float,
     ) -> dict[str, Any]:
-        check_tag(tools.folder, tools.ledger.uuid, adopt=self.adopt_output)
+        note = self.hook.admission.note_at(tools.folder.note)
+        self.hook.admission.check(note, adopt=self.adopt_output)
         self._point_at_report(context, tools.folder)
-        ended = run_to_end(
-            manifest, tools, terms, leg=self.deferrable, after_line=hint.after_line, total=hint.total
-        )
+        try:
+            ended = run_to_end(
+                manifest,
+                replace(tools, ensure=partial(self.hook.ensure, beside=note)),
+                terms,
+                leg=self.deferrable,
+                after_line=hint.after_line,
+                total=hint.total,
+            )
+        finally:
+            self.hook.admission.leave()
         if not isinstance(ended, Finished):
             self._defer(ended, manifest, hint.total)
             raise JimengProtocolError("a deferral returned")

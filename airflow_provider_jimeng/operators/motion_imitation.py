@@ -90,7 +90,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
         return self._run(context, None)
 
     @bears_a_silent_ledger
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Go on after a wait for a slot or for the vendor."""
         return self._run(context, event)
 
@@ -118,7 +118,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             raise no_slot(told, wanted.key)
         supersede: TaskRecord | None = None
         while True:
-            in_hand = self._in_hand(wanted, told, supersede)
+            in_hand = self._in_hand(wanted, told, supersede, target)
             self._point_at_task(in_hand.record.task_id)
             finished = self._finished(wanted, in_hand, told)
             if finished is None:

@@ -42,7 +42,7 @@ class JimengSubmitTaskOperator(SubmittingOperator):
         return self._run(context, None)
 
     @bears_a_silent_ledger
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Go on after a wait for a slot."""
         return self._run(context, event)
 

@@ -155,7 +155,7 @@ class JimengTaskSensor(BaseSensorOperator):
 
     @forgetful
     @bears_a_silent_ledger
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Confirm on the worker what the trigger saw, record it and return the result."""
         try:
             if not isinstance(event, Mapping) or event.get("status") not in (FINISHED, DEADLINE):

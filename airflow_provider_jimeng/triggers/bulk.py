@@ -34,8 +34,9 @@ class JimengBulkTrigger(JimengTaskTrigger):
         poll_interval: float | None = None,
         turn: Mapping[str, Any] | None = None,
         hold: float = 0.0,
+        **later: Any,
     ) -> None:
-        super().__init__(tasks, volcengine_conn_id, deadline, poll_interval, wait_for="any")
+        super().__init__(tasks, volcengine_conn_id, deadline, poll_interval, wait_for="any", **later)
         self.turn = None if turn is None else dict(turn)
         self.hold = hold
 

@@ -76,6 +76,22 @@ def event_to_tell(payload: dict[str, Any]) -> TriggerEvent:
     return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
 
+def leave_out(trigger: BaseTrigger, later: Mapping[str, Any]) -> None:
+    """
+    Leave out arguments that this release does not know, as a later one writes them.
+
+    While an installation is upgraded, a worker may be newer than the triggerer. A trigger only watches, and
+    the leg after it decides anew, so to watch a little less exactly costs nothing; to fail costs a try.
+    """
+    if later:
+        log.warning(
+            "%s leaves out arguments that it does not know: %s. A later release has written them: upgrade "
+            "airflow-provider-jimeng for the triggerer.",
+            type(trigger).__name__,
+            ", ".join(sorted(later)),
+        )
+
+
 class JimengTaskTrigger(BaseTrigger):
     """
     Wait for tasks of the vendor's, and tell once.
@@ -87,6 +103,7 @@ class JimengTaskTrigger(BaseTrigger):
     :param poll_interval: seconds between two queries of a task; ``None`` adapts to the expected processing
         time.
     :param wait_for: ``all`` tasks, or ``any`` one of them.
+    :param later: arguments of a later release, see :func:`leave_out`.
     """
 
     def __init__(
@@ -96,8 +113,10 @@ class JimengTaskTrigger(BaseTrigger):
         deadline: str | None = None,
         poll_interval: float | None = None,
         wait_for: str = "all",
+        **later: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        leave_out(self, later)
         self.tasks = [reference_of(task, "tasks") for task in tasks]
         self.volcengine_conn_id = volcengine_conn_id
         self.deadline = deadline

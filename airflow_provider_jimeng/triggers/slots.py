@@ -22,7 +22,7 @@ from airflow_provider_jimeng.policy.poll import (
     decide_poll,
     next_poll_delay,
 )
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, event_to_tell, settings_of
+from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, event_to_tell, leave_out, settings_of
 from airflow_provider_jimeng.triggers.settling import hold_seconds
 from airflow_provider_jimeng.triggers.watch import ledger_reader, watched_here
 
@@ -47,6 +47,7 @@ class JimengSlotTrigger(BaseTrigger):
     :param not_before: ISO 8601 UTC time before which asking again makes no sense.
     :param content_key: the content; the wait also ends when another owner's submit of it is decided.
     :param deadline: ISO 8601 UTC time at which the wait ends.
+    :param later: arguments of a later release, see :func:`.jimeng.leave_out`.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class JimengSlotTrigger(BaseTrigger):
         volcengine_conn_id: str = JimengHook.default_conn_name,
         not_before: str | None = None,
         deadline: str | None = None,
+        **later: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        leave_out(self, later)
         self.account = account
         self.endpoint = endpoint
         self.req_key = req_key

@@ -22,7 +22,10 @@ from airflow_provider_jimeng.ledger.store import Ledger
 from tests.ledger.kit import Bench
 from tests.structure.imports import ROOT
 
-NAMES = {"list", "show", "release", "adopt", "forget", "pause", "resume", "prune", "export", "stats"}
+NAMES = {
+    *("list", "show", "release", "adopt", "forget", "pause", "resume", "prune", "export", "stats"),
+    *("identity", "take-over"),
+}
 
 
 @pytest.fixture

@@ -122,10 +122,10 @@ def test_a_dry_run_tells_what_a_run_would_do_and_pays_nothing(bench: Bench) -> N
 def test_a_folder_that_another_ledger_paid_for_stops_submits_until_a_person_decides(bench: Bench) -> None:
     tag = bench.folder / "out" / ".jimeng" / "ledger.json"
     batch(bench, range(2)).finish()
-    assert json.loads(tag.read_text()) == {"ledger": bench.ledger.uuid}
+    assert json.loads(tag.read_text())["ledger"] == bench.ledger.uuid
 
     tag.write_text(json.dumps({"ledger": "another"}))
-    with pytest.raises(JimengConfigurationError, match="Another ledger"):
+    with pytest.raises(JimengConfigurationError, match="another ledger"):
         batch(bench, range(3), DagRun("run-2")).finish()
     assert bench.accepted == 2
     assert batch(bench, range(3), DagRun("run-3"), adopt_output=True).finish()["landed"] == 1

@@ -67,7 +67,8 @@ def test_a_spoiled_download_is_fetched_again_with_a_fresh_url(bench: Bench, faul
     assert totals(bench)["downloads_completed"] == 1
     assert result["sha256"] == sha256(bench.output)
     assert bench.accepted == 1
-    assert parts(Path(bench.output).parent) == ["result.mp4"], "nothing half-written is left"
+    left = [each for each in parts(Path(bench.output).parent) if each != ".jimeng/ledger.json"]
+    assert left == ["result.mp4"], "nothing half-written is left"
 
 
 def test_downloads_that_fail_for_long_are_retried_by_airflow(bench: Bench) -> None:
