@@ -38,6 +38,7 @@ from airflow_provider_jimeng.lifecycle.clock import through_suspension
 from airflow_provider_jimeng.lifecycle.decide import Step, decide, is_to_be_replaced
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
+from airflow_provider_jimeng.lifecycle.release import release_unknown
 from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
@@ -131,7 +132,7 @@ class Submitter:
                     flying = record is not None and record.state is TaskState.INTENT
                     return Waiting("in_flight" if flying else "quarantine", retry_after=decision.wait)
                 if decision.step is Step.RELEASE and record is not None:
-                    self._release_unknown(record)
+                    release_unknown(self.ledger, record)
                     continue
             request = self._claim_request(wanted, waiter, record, supersede)
             self.admit()
@@ -175,25 +176,6 @@ class Submitter:
             f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing "
             "was submitted and nothing was paid by this try",
             content_key=wanted.key,
-        )
-
-    def _release_unknown(self, record: TaskRecord) -> None:
-        if record.never_sent:
-            log.info("The owner of content %s fell silent before it sent anything.", record.content_key)
-            reason = "its owner fell silent before anything was sent"
-            self.ledger.release(record.id, reason=reason, by=record.attempt_scope)
-            return
-        log.warning(
-            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
-            "and submits again. If the vendor did accept it, this content is paid twice.",
-            record.content_key,
-            RESUBMIT,
-        )
-        self.ledger.release(
-            record.id,
-            reason="on_unknown_submit=resubmit",
-            by=record.attempt_scope,
-            min_age_seconds=record.resubmit_age_seconds,
         )
 
     def _claim_request(
