@@ -59,13 +59,14 @@ class Proxy:
     Listens on loopback and carries each connection to the vendor, with :attr:`trouble`.
 
     :ivar trouble: of every connection from now on.
+    :ivar vendor_port: where every connection from now on leads.
     :ivar passages: all connections so far.
     """
 
     def __init__(self, vendor_port: int) -> None:
         self.trouble = Trouble()
         self.passages: list[Passage] = []
-        self._vendor = ("127.0.0.1", vendor_port)
+        self.vendor_port = vendor_port
         self._stopping = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self._listener.getsockname()[1])
@@ -106,8 +107,9 @@ class Proxy:
 
     def _serve(self, passage: Passage, client: socket.socket) -> None:
         try:
+            way = ("127.0.0.1", self.vendor_port)
             # A side that goes away is what this is about.
-            with contextlib.suppress(OSError), client, socket.create_connection(self._vendor) as vendor:
+            with contextlib.suppress(OSError), client, socket.create_connection(way) as vendor:
                 for sock in (client, vendor):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._carry(passage, client, vendor):
