@@ -33,7 +33,7 @@ from airflow_provider_jimeng.policy.poll import PollSettings, PollState, decide_
 from tests.lifecycle.world import DEADLINE, Process, World
 
 POLICIES = {"once": Policies(), "again": Policies(on_unknown_submit="resubmit")}
-EXAMPLES, STEPS = 80, 40
+EXAMPLES, STEPS = 50, 40
 #: What may go wrong where; everything else just goes on, or the process is killed.
 TROUBLES: dict[str, tuple[str, ...]] = {
     "send": ("unsent", "vanishes", "50429", "50430", "50400", "50411", "50500"),

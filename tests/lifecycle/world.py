@@ -281,8 +281,10 @@ class World:
             (waiters, ("created_at", "called_at")),
         ):
             values = {name: table.c[name] - seconds for name in names}
-            statement = update(table).values(values)
-            database_for(self.url).write(lambda conn, statement=statement: conn.execute(statement))
+            self._write(update(table).values(values))
+
+    def _write(self, statement: Any) -> None:
+        database_for(self.url).write(lambda conn: conn.execute(statement))
 
     def restart(self) -> None:
         """Open the ledger anew, as the next process of a worker does."""
