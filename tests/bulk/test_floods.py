@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def within_rates(calls: Calls) -> None:
 
 @pytest.mark.parametrize("storm", STORMS.values(), ids=STORMS)
 def test_a_storm_of_refused_submits_costs_a_handful_of_calls(works: Works, emu: Emulator, storm: str) -> None:
+    # A rate at which it is the cool-down that stops the calls: without one there would be forty.
+    works.settings = replace(works.settings, submit_qps=3 * SUBMIT_QPS)
     fault = emu.add_fault(storm)
     over = threading.Timer(STORM_SECONDS, emu.clear_faults, args=(fault,))
     over.start()
@@ -62,9 +65,9 @@ def test_a_storm_of_refused_submits_costs_a_handful_of_calls(works: Works, emu: 
     assert outcomes(fates) == {"landed": 16}
     assert works.accepted == 16
     assert works.paid_twice() == []
-    within_rates(calls)
+    assert most_within(calls.submits, 1.0) <= 3 * SUBMIT_QPS + 1 + LATENESS
     refused = sum(works.refused.values())
-    assert 2 <= refused <= 12, "cool-downs of 0.3, 0.6 and 1 s, with the sends under way at the first"
+    assert 2 <= refused <= 10, "cool-downs of 0.3, 0.6 and 1 s, with the sends under way at the first"
     assert len(calls.submits) == 16 + refused
 
 

@@ -53,12 +53,12 @@ def test_impatient_callers_make_a_handful_of_calls_until_the_account_is_put_righ
 
         # Three that open the breaker, others' sends that were under way then, and a probe at 0.5, 1, 2 s.
         assert slots.BREAK_AFTER <= len(calls.submits) <= slots.BREAK_AFTER + (IMPATIENT - 1) + 3
-        assert len(told) > 10 * len(calls.submits), "they would have called each time"
+        assert len(told) > 3 * len(calls.submits), "they would have called each time"
         assert {type(each) for each in told} == {JimengPermissionError, JimengSpendLimitError}
         assert emu.accepted == 0
 
         emu.clear_faults()
-        until = time.monotonic() + 10 * BREAKER_SECONDS
+        until = time.monotonic() + 30 * BREAKER_SECONDS
         while not isinstance(way.submit("content-0"), InHand):
             assert time.monotonic() < until, "the probe that the account needs was never made"
             time.sleep(0.02)
