@@ -103,6 +103,7 @@ class Answer:
     :param data: the ``data`` object, ``None`` where it is null, absent or not an object.
     :param retry_after: seconds the answer asks to wait, if it does.
     :param server_date: the answer's ``Date`` header, to tell a wrong local clock.
+    :param mentions_task: whether anything stands under ``task_id``, wherever in the answer that is.
     """
 
     http_status: int
@@ -114,6 +115,7 @@ class Answer:
     data: Mapping[str, Any] | None = None
     retry_after: float | None = None
     server_date: dt.datetime | None = None
+    mentions_task: bool = False
 
 
 class FailureKind(Enum):

@@ -101,6 +101,9 @@ class Server:
             self.book.refuse("submit", "50213")
             too_large = answers.business(50213, request_id=answers.new_request_id(0.0, random.Random()))  # noqa: S311 - a request id of a local stand-in
             return await self._deliverer.send(request, too_large)
+        except ConnectionResetError:
+            # The caller hung up before its request was whole: nothing was asked, and nobody hears an answer.
+            return web.Response(status=400)
         received = Received(
             request.method,
             request.raw_path,

@@ -187,6 +187,11 @@ class TestVerdicts:
         assert PollKind.FAILED not in kinds[:2]
         assert kinds[2] is PollKind.FAILED
 
+    def test_are_none_of_the_gateways_whatever_stands_beside_it(self):
+        document = {"ResponseMetadata": {"Error": {"CodeN": 199999}}, "data": {"status": "done"}}
+        assert once(answer(document, 400)).kind is PollKind.HOLD
+        assert once(answer(document, 500)).kind is PollKind.WAIT
+
 
 class TestGrace:
     @pytest.mark.parametrize("word", ["not_found", "expired"])
