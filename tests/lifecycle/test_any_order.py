@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import event
 
 from airflow_provider_jimeng.api.models import FailureKind, Observation, TransportFailure
 from airflow_provider_jimeng.api.parsing import parse_answer
+from airflow_provider_jimeng.exceptions import JimengUnknownSubmitError
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.ledger.store import Ledger
@@ -60,6 +62,8 @@ NOISE = (
     (200, b'{"code": 10000, "data": {"status": "not_found"}}'),
     (200, b'{"code": 10000, "data": {"status": "done"}}'),
 )
+#: What came of all examples, so that one sees that something did.
+seen: Counter[str] = Counter()
 TEMPLATE: dict[str, Path] = {}
 
 
@@ -67,14 +71,16 @@ def _fast(dbapi_connection: Any, _record: Any) -> None:
     dbapi_connection.execute("PRAGMA synchronous = OFF")
 
 
+def _make_template(folder: Path) -> None:
+    """Make a ledger's tables once, for all examples to copy."""
+    TEMPLATE["file"] = folder / "ledger.db"
+    made = Ledger.open(f"sqlite:///{TEMPLATE['file']}")
+    with made._database._engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.close()
+
+
 def _an_empty_ledger(folder: Path) -> str:
-    """Return the URL of a new ledger; its tables are made once and copied."""
-    if not TEMPLATE:
-        TEMPLATE["file"] = Path(tempfile.mkdtemp()) / "ledger.db"
-        made = Ledger.open(f"sqlite:///{TEMPLATE['file']}")
-        with made._database._engine.connect() as conn:
-            conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        made.close()
     shutil.copy(TEMPLATE["file"], folder / "ledger.db")
     return f"sqlite:///{folder}/ledger.db"
 
@@ -217,6 +223,11 @@ class AnyOrder(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.world.finish()
+            seen["accepted"] += len(self.world.vendor.tasks)
+            seen["killed"] += sum(each.dead for each in self.world.processes)
+            seen["unknown"] += sum(
+                isinstance(each.result, JimengUnknownSubmitError) for each in self.world.processes
+            )
             self.nothing_is_paid_twice_by_itself()
             self.the_ledger_never_says_of_a_task_that_it_was_not_created()
             kept = {row.task_id for row in self.world.rows()}
@@ -240,7 +251,10 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)  # where it fails, the shortest story of the failure is sought for a while
-def test_any_order_of_events_pays_once_and_loses_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_order_of_events_pays_once_and_loses_no_id(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _make_template(tmp_path)
     # A process stays for late answers; here they come when hypothesis says, and not while it stays.
     monkeypatch.setattr(submit, "_LATE_SECONDS", 1.0)
     run_state_machine_as_test(
@@ -256,3 +270,6 @@ def test_any_order_of_events_pays_once_and_loses_no_id(monkeypatch: pytest.Monke
             ],
         ),
     )
+    assert seen["accepted"] > EXAMPLES // 2, seen
+    assert seen["killed"], seen
+    assert seen["unknown"], seen

@@ -45,8 +45,10 @@ def _bomb() -> bytes:
     """Return 200 kB that unpack to 200 MB, an answer in front."""
     packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
     start = b'{"code":10000,"data":{"status":"done","video_url":"https://v.test/a.mp4"},"pad":"'
-    block = b" " * (1 << 20)
-    return b"".join([packer.compress(start), *(packer.compress(block) for _ in range(200)), packer.flush()])
+    head = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
+    # After a full flush nothing refers to what came before, so that the same block may follow itself.
+    block = packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head + 200 * block
 
 
 def gzip_bomb(connection: Connection) -> None:

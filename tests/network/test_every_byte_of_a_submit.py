@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import pytest
+
 from airflow_provider_jimeng.exceptions import JimengError, JimengUnknownSubmitError
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.emulator import Emulator
     from airflow_provider_jimeng.ledger.records import TaskRecord
 
+#: A thousand submits on a machine that does other things too.
+pytestmark = pytest.mark.timeout(400)
 #: Cuts with RST take another way through the kernel and the client; every so many bytes show it.
 RESET_STEP = 7
 
