@@ -8,8 +8,8 @@ Each time the submits stop with the reason, and go on once a person has decided;
 from __future__ import annotations
 
 import json
-import threading
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
