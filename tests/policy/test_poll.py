@@ -524,3 +524,11 @@ class TestAWorkersClockThatIsWrong:
             settings=PollSettings(),
         )
         assert decision.kind is PollKind.EXPIRED
+
+
+@pytest.mark.parametrize(("late", "kind"), [(0.0, PollKind.EXPIRED), (-0.01, PollKind.WAIT)])
+def test_a_task_that_is_not_found_is_gone_as_soon_as_that_has_lasted(late: float, kind: PollKind):
+    wait, first = Wait(), SETTINGS.grace_seconds + 100.0
+    for _ in range(SETTINGS.lasting_answers):
+        assert wait.poll(status("not_found"), first).kind is PollKind.WAIT
+    assert wait.poll(status("not_found"), first + SETTINGS.lasting_seconds + late).kind is kind

@@ -36,6 +36,9 @@ class TestWithAnExpectation:
         assert delay(0.99, 1) == 1.0
         assert delay(5, 5) == 1.0
 
+    def test_short_tasks_are_polled_a_little_apart_from_each_other(self):
+        assert delay(5, 5, jitter=0.999) == pytest.approx(1.1, abs=0.01)
+
     def test_an_expectation_that_was_wrong_is_left_behind(self):
         assert delay(3600, 10) == 30
 

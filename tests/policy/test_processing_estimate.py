@@ -21,6 +21,8 @@ from airflow_provider_jimeng.policy.poll import processing_estimate
         (0.0, 200.0, 10_000.0, 150.0, None),
         (100.0, 90.0, 100.0, 150.0, None),
         (100.0, None, 40.0, 150.0, None),
+        (1000.0, 1090.0, 1100.0, None, 95.0),
+        (1000.0, None, 1100.0, 150.0, 100.0),
     ],
 )
 def test_only_an_end_that_was_seen_closely_or_early_teaches(submitted, running, done, expected, estimate):
