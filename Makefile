@@ -3,6 +3,8 @@
 # make test   lint, types, unit and structural tests with their coverage gates, then the tests on real Airflow
 # make demo   one clip, end to end, on Airflow and a local vendor
 # make bench-bulk   how busy bulk runs keep the slots, on real Airflow: an hour; ARGS for one run of your own
+# make bench-scale  10,000 items through the operator, and 100,000 lines looked up
+# make chaos  the whole matrix of blows, with LocalExecutor and with Celery, then a soak of 90 minutes: some hours
 # make lint   ruff and mypy
 # make clean  remove what the above made
 #
@@ -13,7 +15,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: test unit engine bench-bulk lint demo constraints clean
+.PHONY: test unit engine bench-bulk bench-scale chaos lint demo constraints clean
 
 TEST_VENV := .venv-test
 DEMO_VENV := .venv-demo
@@ -48,6 +50,18 @@ else
 	$(BENCH) --mode deferred --items 100 --seconds 60 --slots 10
 	$(BENCH) --mode mixed --items 60 --singles 50 --seconds 5 --slots 4
 endif
+
+bench-scale: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m tests.benchmarks.bulk_scale $(ARGS)
+
+# Its records go to .test/chaos; the tables of docs/reliability.md are made of them.
+CHAOS := $(TEST_PYTHON) -m tests.engine.chaos
+chaos: $(TEST_VENV)/.installed
+	mkdir -p .test/chaos
+	$(CHAOS).matrix --executor local --records .test/chaos/local.jsonl $(ARGS)
+	$(CHAOS).matrix --executor celery --records .test/chaos/celery.jsonl $(ARGS)
+	$(CHAOS).table .test/chaos/local.jsonl .test/chaos/celery.jsonl
+	$(CHAOS).soak --executor celery --records .test/chaos/soak.json
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m ruff check .

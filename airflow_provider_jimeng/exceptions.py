@@ -16,7 +16,8 @@ Catch by what you would *do*, not by what the vendor printed::
     │   ├── JimengNoSlotError          every slot of the account is busy
     │   ├── JimengSpendLimitError      a budget, the daily limit or the pause switch stopped the submit
     │   ├── JimengNotSentError         the request never left this machine
-    │   └── JimengLedgerError          the ledger cannot be read or written: submits stop
+    │   └── JimengLedgerError          the ledger cannot be used: submits stop
+    │       └── JimengLedgerUnavailableError  it does not answer: it is waited for
     ├── JimengUnknownSubmitError       the vendor may or may not have created a task: a person decides
     ├── JimengTaskFailedError          the vendor's final verdict on a task
     │   └── JimengRetryableTaskError   a verdict for which the vendor allows a new attempt
@@ -46,6 +47,7 @@ __all__ = [
     "JimengInputError",
     "JimengLandingError",
     "JimengLedgerError",
+    "JimengLedgerUnavailableError",
     "JimengMissingOutputError",
     "JimengNoSlotError",
     "JimengNotCreatedError",
@@ -192,6 +194,14 @@ class JimengLedgerError(JimengNotCreatedError):
     The ledger can't be read or written.
 
     "I could not read" is never "it is not there": submits stop until it answers.
+    """
+
+
+class JimengLedgerUnavailableError(JimengLedgerError):
+    """
+    The ledger's database does not answer: it restarts, its disk is full, the network is down.
+
+    Tasks wait for it before it costs them a try; nothing is submitted meanwhile.
     """
 
 

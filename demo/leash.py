@@ -22,7 +22,7 @@ def main(command: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != starter:
             raise SystemExit("leash: the starter is already gone")
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606 - the command is this repository's own
 
 
 if __name__ == "__main__":

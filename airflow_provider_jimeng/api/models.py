@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -25,13 +25,34 @@ TASK_LIFETIME_SECONDS = 12 * 3600.0
 RESULT_URL_LIFETIME_SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys of one account; never printed."""
+    """
+    Keys of one account: never printed, never pickled, and no dataclass.
 
-    access_key: str
-    secret_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
+    Airflow stores whatever dataclass a task returns, field by field; a settings object that is returned by
+    mistake must be an error, and not a row with a key in it.
+    """
+
+    __slots__ = ("access_key", "secret_key", "session_token")
+
+    def __init__(self, access_key: str, secret_key: str, session_token: str | None = None) -> None:
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.session_token = session_token
+
+    def __repr__(self) -> str:
+        return f"Credentials(access_key={self.access_key!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Credentials):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((self.access_key, self.secret_key, self.session_token))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Keys are not pickled or copied; pass the id of the connection instead.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,7 @@ class Answer:
     :param data: the ``data`` object, ``None`` where it is null, absent or not an object.
     :param retry_after: seconds the answer asks to wait, if it does.
     :param server_date: the answer's ``Date`` header, to tell a wrong local clock.
+    :param mentions_task: whether anything stands under ``task_id``, wherever in the answer that is.
     """
 
     http_status: int
@@ -93,6 +115,7 @@ class Answer:
     data: Mapping[str, Any] | None = None
     retry_after: float | None = None
     server_date: dt.datetime | None = None
+    mentions_task: bool = False
 
 
 class FailureKind(Enum):

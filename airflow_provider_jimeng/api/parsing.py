@@ -15,13 +15,22 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_jimeng.api.codes import RULES, code_named
+from airflow_provider_jimeng.api.codes import RULES, SUCCESS, code_named
 from airflow_provider_jimeng.api.models import Answer, Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["clean_text", "parse_answer", "readable_task_id", "status_of", "task_id_of", "video_url_of"]
+__all__ = [
+    "THROUGH_A_FLOAT",
+    "clean_text",
+    "is_no_id",
+    "parse_answer",
+    "readable_task_id",
+    "status_of",
+    "task_id_of",
+    "video_url_of",
+]
 
 _MESSAGE_CHARS = 500
 _ID_CHARS = 200
@@ -42,6 +51,10 @@ _HTTP_DATE = re.compile(
     r"([0-9]{2}):([0-9]{2}):([0-9]{2}) (?:GMT|UTC|[+-]0000)"
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+#: What programs write where they have no id; "0" is the text of an integer that was never set.
+_NO_ID = frozenset({"null", "none", "nil", "undefined", "nan"})
+#: A number's text from which digits are missing.
+THROUGH_A_FLOAT = re.compile(r"[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*")
 _CUT_TASK_ID = re.compile(rb'"task_id"\s*:\s*"(\d{6,40})"')
 #: A field given twice with different values decides nothing.
 _DECISIVE = frozenset(
@@ -108,6 +121,7 @@ def parse_answer(http_status: int, headers: Mapping[str, str], body: bytes) -> A
         data if isinstance(data, dict) else None,
         retry_after,
         date,
+        _mentions_task(document),
     )
 
 
@@ -115,6 +129,8 @@ def _envelope(document: dict[str, Any]) -> tuple[Envelope, int | None, str, str,
     metadata = document.get("ResponseMetadata")
     error = metadata.get("Error") if isinstance(metadata, dict) else None
     if isinstance(metadata, dict) and isinstance(error, dict):
+        if _integer(document.get("code")) == SUCCESS:
+            return Envelope.NONE, None, "", "JSON that says success and failure at once", None
         name = clean_text(error.get("Code"), _ID_CHARS)
         request_id = clean_text(metadata.get("RequestId"), _ID_CHARS) or None
         return (
@@ -129,6 +145,20 @@ def _envelope(document: dict[str, Any]) -> tuple[Envelope, int | None, str, str,
     if code is None:
         return Envelope.NONE, None, "", "JSON without the vendor's code", request_id
     return Envelope.BUSINESS, code, "", clean_text(document.get("message")), request_id
+
+
+def _mentions_task(document: dict[str, Any]) -> bool:
+    """Tell whether something stands under ``task_id`` anywhere: an id in a strange place is still one."""
+    waiting: list[Any] = [document]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if "task_id" in each and not is_no_id(each["task_id"]):
+                return True
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    return False
 
 
 def _gateway_code(error: dict[str, Any], name: str) -> int | None:
@@ -230,12 +260,21 @@ def _retry_after(value: str | None, now: dt.datetime | None) -> float | None:
     return min(max(seconds, 0.0), _RETRY_AFTER_SECONDS)
 
 
+def is_no_id(value: object) -> bool:
+    """
+    Tell whether a value plainly says that there is no id, as opposed to one that can't be read.
+
+    :param value: what stands where a task id should.
+    """
+    return value is None or value == 0 or (isinstance(value, str) and not value.strip("0"))
+
+
 def readable_task_id(value: object) -> str | None:
     """
     Read a task id, or ``None`` where the value can't be trusted to be one.
 
-    A float has lost the last digits of a 19-digit id, so it is refused; an exact integer has not. Text must
-    be storable in any database.
+    A float has lost the last digits of a 19-digit id, so it is refused, as text too; an exact integer has
+    not. Text must be storable in any database.
 
     :param value: what stands where a task id should.
     """
@@ -244,7 +283,9 @@ def readable_task_id(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     text = value.strip()
-    if not text or len(text) > _ID_CHARS or not text.isprintable() or "\ufffd" in text:
+    if is_no_id(text) or len(text) > _ID_CHARS or not text.isprintable() or "\ufffd" in text:
+        return None
+    if text.lower() in _NO_ID or THROUGH_A_FLOAT.fullmatch(text) or len(text.split()) > 1:
         return None
     return text
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.api.locations import check_media_url, check_output, is_loopback_host, refuse
-from airflow_provider_jimeng.api.parsing import readable_task_id
+from airflow_provider_jimeng.api.parsing import THROUGH_A_FLOAT, readable_task_id
 from airflow_provider_jimeng.exceptions import JimengInputError
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 _REQ_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-_THROUGH_A_FLOAT = re.compile(r"[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*")
 _MOST_VARIANT = 2**31 - 1
 
 
@@ -58,7 +57,7 @@ def check_task_id(value: object, field: str = "task_id") -> str:
     :raises JimengInputError: also for a float, since a 19-digit id has lost digits in it and names another
         task.
     """
-    if isinstance(value, float) or (isinstance(value, str) and _THROUGH_A_FLOAT.fullmatch(value.strip())):
+    if isinstance(value, float) or (isinstance(value, str) and THROUGH_A_FLOAT.fullmatch(value.strip())):
         refuse(
             field, "the id went through a floating-point number and lost digits; keep it as text everywhere"
         )

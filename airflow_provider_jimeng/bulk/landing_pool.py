@@ -216,5 +216,5 @@ class Landings:
         else:
             if not content.troubles:
                 log.warning("A landing is tried again: %s", error)
-            content.trouble(now, backoff_delay(content.troubles, base=1.0, cap=60.0, jitter=random.random()))
+            content.trouble(now, backoff_delay(content.troubles, base=1.0, cap=60.0, jitter=random.random()))  # noqa: S311 - jitter may be guessed
             self._waiting.append(content)

@@ -130,7 +130,10 @@ class Poller:
 
     def _delay(self, pace: Pace, accepted: float, asked: bool) -> float:
         return pace.delay(
-            time.monotonic() - accepted, open_tasks=self.open, jitter=random.random(), asked=asked
+            time.monotonic() - accepted,
+            open_tasks=self.open,
+            jitter=random.random(),  # noqa: S311 - jitter may be guessed
+            asked=asked,
         )
 
     async def _ask(self, watched: Watched, state: PollState) -> tuple[PollState, PollDecision]:

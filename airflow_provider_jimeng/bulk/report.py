@@ -37,6 +37,12 @@ __all__ = ["ReportWriter", "RunFacts", "SlotEvent", "Timeline"]
 log = logging.getLogger(__name__)
 
 REPORT, SUMMARY, GALLERY = "report.jsonl", "summary.json", "report.html"
+#: What moves a cursor or turns letters around when somebody looks at the lines in a terminal. JSON reads the
+#: escapes as the same text.
+_UNSEEN = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
 #: Seconds between two looks at a running run, and how many times as long as one took the next has to wait.
 _PARTIAL_EVERY = 10.0
 _PARTIAL_SHARE = 30.0
@@ -256,7 +262,7 @@ def _redacted(text: str | None) -> str | None:
 
 def _encoded(value: Any) -> bytes:
     try:
-        return json.dumps(value, ensure_ascii=False).encode()
+        return json.dumps(value, ensure_ascii=False).translate(_UNSEEN).encode()
     except UnicodeEncodeError:
         # Half a character of UTF-16 in a carried field: JSON has a form for it, UTF-8 none.
         return json.dumps(value).encode()

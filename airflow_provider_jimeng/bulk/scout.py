@@ -25,6 +25,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.decide import Decision, Step, decide
 from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.lifecycle.revive import may_come_back
 from airflow_provider_jimeng.lifecycle.wanted import REUSE, Wanted
 
 if TYPE_CHECKING:
@@ -196,6 +197,9 @@ class Scout:
             outcome = Outcome.LANDED if own else Outcome.REUSED
             fate = fate_of(item, outcome, key=wanted.key, record=record, landed=there)
             return Settled(fate, item, own=wanted.key if own else None)
+        if record is not None and may_come_back(record, self._tools.ledger.now()):
+            # Before it is given up or paid again, its submit asks the vendor.
+            return Work(Content(wanted, [item], record=record), needs_submit=True)
         decision = self._decide(wanted, record)
         if decision.step is Step.FAIL and decision.error is not None:
             outcome = outcome_of(decision.error)

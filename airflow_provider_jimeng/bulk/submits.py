@@ -262,7 +262,7 @@ class Submits:
     def _wait_out(self, content: Content, error: JimengError) -> None:
         """Leave a content, and all submits, alone for a while: nothing was sent, and nothing is lost."""
         now = time.monotonic()
-        delay = backoff_delay(content.troubles, base=0.5, cap=60.0, jitter=random.random())
+        delay = backoff_delay(content.troubles, base=0.5, cap=60.0, jitter=random.random())  # noqa: S311 - jitter may be guessed
         if not content.troubles:
             log.warning("A submit has to wait: %s", error)
         content.trouble(now, delay)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import sys
 import unicodedata
+import uuid
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.cli.look import wanted
@@ -74,6 +76,10 @@ def _write(rows: Iterator[dict[str, Any]], stream: IO[str], kind: str) -> int:
     return written
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o660)
+
+
 def export(admin: LedgerAdmin, options: argparse.Namespace) -> int:
     """Write rows to standard output or to a new file."""
     rows = _rows(admin, wanted(options))
@@ -82,11 +88,16 @@ def export(admin: LedgerAdmin, options: argparse.Namespace) -> int:
         return 0
     if os.path.lexists(options.output):
         raise WrongUse(f"{options.output} is there already; nothing was written. Name a new file.")
-    part = f"{options.output}.part"
+    part = f"{options.output}.{uuid.uuid4().hex}.part"
     try:
-        with open(part, "w", encoding="utf-8", newline="") as stream:
-            count = _write(rows, stream, options.format)
-        os.replace(part, options.output)
+        try:
+            # As the ledger itself: nothing for every user of the machine.
+            with open(part, "x", encoding="utf-8", newline="", opener=_private) as stream:
+                count = _write(rows, stream, options.format)
+            os.replace(part, options.output)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
     except OSError as error:
         raise Refusal(f"{options.output} can't be written: {error}") from None
     say(f"{count} rows written to {options.output}.")

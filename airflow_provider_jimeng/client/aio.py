@@ -141,7 +141,7 @@ class AsyncClient:
         for attempt in range(1, QUERY_TRIES):
             if not isinstance(observation, TransportFailure):
                 break
-            await asyncio.sleep(backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random()))
+            await asyncio.sleep(backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random()))  # noqa: S311 - jitter may be guessed
             observation = await self._ask(body)
         return observation
 

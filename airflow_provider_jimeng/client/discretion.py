@@ -1,15 +1,25 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Keeps the HTTP library's own debug lines, which quote whole URLs, from writing down presigned ones."""
+"""
+Keeps others from writing down what is a password: presigned URLs and keys.
+
+The HTTP library's debug lines quote whole URLs; error reporters (Sentry, rich tracebacks) write down the
+local variables of every frame that an error went through.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
-from typing import TYPE_CHECKING
+import traceback
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 #: The loggers that write URLs with their query strings, at level DEBUG.
 _TALKATIVE = ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.poolmanager")
@@ -40,3 +50,37 @@ def discreet() -> Iterator[None]:
         yield
     finally:
         _here.depth -= 1
+
+
+def forget_locals(error: BaseException) -> None:
+    """
+    Empty the local variables of every frame that an error, or one that led to it, has left.
+
+    Files, lines and messages stay. What is still running keeps its variables.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        traceback.clear_frames(each.__traceback__)
+        waiting += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+
+
+def forgetful(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let a function's failures keep no local variable, its arguments included."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            del args, kwargs
+            forget_locals(error)
+            raise
+
+    return call

@@ -107,7 +107,7 @@ class SyncClient:
         for attempt in range(1, QUERY_TRIES):
             if not isinstance(observation, TransportFailure):
                 break
-            delay = backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random())
+            delay = backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random())  # noqa: S311 - jitter may be guessed
             threading.Event().wait(delay)
             observation = self.call(RESULT_ACTION, API_VERSION, body)
         return observation

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
+from airflow_provider_jimeng.api.locations import is_loopback_host
 from airflow_provider_jimeng.emulator.config import INPUTS, RESULTS, EmulatorConfig
 from airflow_provider_jimeng.emulator.faults import Fault
 from airflow_provider_jimeng.emulator.journal import JournalError
@@ -132,6 +133,13 @@ async def _serve(config: EmulatorConfig, faults: Sequence[Fault]) -> int:
     try:
         await server.start()
         print(f"Jimeng emulator on http://{config.host}:{server.port}", flush=True)
+        if not is_loopback_host(config.host):
+            print(
+                f"warning: {config.host} is not loopback. Whoever reaches it can read what was submitted, "
+                "switch faults on and forget all tasks without a key, and have this machine fetch URLs.",
+                file=sys.stderr,
+                flush=True,
+            )
         await server.stopped.wait()
     finally:
         await server.stop()
@@ -150,9 +158,8 @@ def _control(options: argparse.Namespace, faults: Sequence[Fault]) -> int:
     calls.append(("GET", None))
     try:
         for method, body in calls:
-            with urllib.request.urlopen(
-                urllib.request.Request(url, body, method=method), timeout=10
-            ) as answer:
+            request = urllib.request.Request(url, body, method=method)  # noqa: S310 - its scheme is checked above
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
                 text = answer.read().decode()
     except urllib.error.URLError as error:
         print(f"error: {url}: {error.reason}", file=sys.stderr)

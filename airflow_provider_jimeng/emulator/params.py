@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -36,7 +36,7 @@ class Submission:
     """
 
     req_key: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(repr=False)
     content: Mapping[str, Any]
 
     @property

@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
@@ -37,8 +37,8 @@ class Received:
 
     method: str
     target: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
+    headers: Sequence[tuple[str, str]] = field(repr=False)
+    body: bytes = field(repr=False)
 
     def header(self, name: str) -> str | None:
         """All values of a header joined by a comma, ``None`` where it is absent."""
@@ -62,8 +62,8 @@ class Account:
     """The key that is known, and the scope it is good for."""
 
     access_key: str
-    secret_key: str
-    session_token: str | None
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(repr=False)
     region: str
     service: str
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.emulator.answers import SUCCESS
@@ -31,7 +31,7 @@ class Task:
     task_id: str
     number: int
     req_key: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(repr=False)
     content: Mapping[str, Any]
     content_key: str
     request_id: str

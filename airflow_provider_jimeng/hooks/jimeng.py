@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_body, check_req_key, check_task_id
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -176,6 +177,7 @@ class JimengHook(VolcengineHook):
         """Read the connection again: a secrets backend may have rotated temporary credentials."""
         return self._capped(self.refreshed().settings)
 
+    @forgetful
     def submit_task(
         self,
         req_key: str,
@@ -198,6 +200,7 @@ class JimengHook(VolcengineHook):
         request = Request(req_key=req_key, body=body, force_new=force_new)
         return self._submit(request, slot_timeout)
 
+    @forgetful
     def submit_motion_imitation(
         self,
         image_url: str,
@@ -230,6 +233,7 @@ class JimengHook(VolcengineHook):
             )
         return in_hand.record.task_id
 
+    @forgetful
     def unsafe_submit(self, req_key: str, body: Mapping[str, Any]) -> str:
         """
         Send one submit past the ledger: **every call is paid**, and a lost id can't be found again.
@@ -255,6 +259,7 @@ class JimengHook(VolcengineHook):
         kind: type[JimengError] = outcome.error or JimengNotSentError
         raise kind(f"The submit was refused, nothing was paid: {outcome.message}", **facts)
 
+    @forgetful
     def get_result(self, task_id: str, req_key: str = MOTION_IMITATION) -> dict[str, Any]:
         """
         Ask once about a task; free.

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.api.validation import check_output
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.media.target import Target
@@ -29,9 +30,9 @@ def resolve_target(output: Any, field: str = "output") -> Target:
         return _on_airflow(uri) or _on_fsspec(uri)
     except Exception as error:
         raise JimengInputError(
-            f"{field}: {uri} can't be used ({type(error).__name__}: {str(error)[:200]}). The filesystem's "
-            "package (s3fs, gcsfs, ...) must be installed; a connection id before the @ needs the Airflow "
-            "provider of that store, and must exist. Nothing was paid"
+            f"{field}: {uri} can't be used ({type(error).__name__}: {clean_text(str(error), 200)}). The "
+            "filesystem's package (s3fs, gcsfs, ...) must be installed; a connection id before the @ needs "
+            "the Airflow provider of that store, and must exist. Nothing was paid"
         ) from error
 
 

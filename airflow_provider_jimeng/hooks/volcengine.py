@@ -22,6 +22,7 @@ from airflow_provider_jimeng.api.models import (
 )
 from airflow_provider_jimeng.api.signing import sign_request
 from airflow_provider_jimeng.client.diagnosis import IMPOSSIBLE_TASK_ID, diagnose
+from airflow_provider_jimeng.client.discretion import forget_locals, forgetful
 from airflow_provider_jimeng.client.settings import AccountSettings, parse_connection
 from airflow_provider_jimeng.client.sync import SyncClient, utc_now
 from airflow_provider_jimeng.exceptions import (
@@ -78,15 +79,19 @@ class VolcengineHook(BaseHook):
             field.
         """
         if self._settings is None:
-            try:
-                connection = self.get_connection(self.volcengine_conn_id)
-            except AirflowNotFoundException:
-                connection = None
-            settings = self._parse(connection)
-            for secret in _secrets(settings):
-                mask_secret(secret)
-            self._settings = settings
+            self._settings = self._read()
         return self._settings
+
+    @forgetful
+    def _read(self) -> AccountSettings:
+        try:
+            connection = self.get_connection(self.volcengine_conn_id)
+        except AirflowNotFoundException:
+            connection = None
+        settings = self._parse(connection)
+        for secret in _secrets(settings):
+            mask_secret(secret)
+        return settings
 
     async def aget_settings(self) -> AccountSettings:
         """
@@ -96,12 +101,18 @@ class VolcengineHook(BaseHook):
         connection is missing, the synchronous way is taken in a thread before it counts as missing.
         """
         if self._settings is None:
-            connection = await self._aget_connection()
-            settings = self._parse(connection)
-            for secret in _secrets(settings):
-                await amask_secret(secret)
-            self._settings = settings
+            try:
+                self._settings = await self._aread()
+            except BaseException as error:
+                forget_locals(error)
+                raise
         return self._settings
+
+    async def _aread(self) -> AccountSettings:
+        settings = self._parse(await self._aget_connection())
+        for secret in _secrets(settings):
+            await amask_secret(secret)
+        return settings
 
     async def _aget_connection(self) -> Any:
         if MASKS_ASYNCHRONOUSLY:
@@ -128,10 +139,12 @@ class VolcengineHook(BaseHook):
             extra=connection.extra,
         )
 
+    @forgetful
     def get_conn(self) -> SyncClient:
         """Return a client of this account."""
         return SyncClient(self.settings)
 
+    @forgetful
     def sign(
         self,
         *,
@@ -163,6 +176,7 @@ class VolcengineHook(BaseHook):
             date=date or utc_now(),
         )
 
+    @forgetful
     def request(self, action: str, version: str, body: Mapping[str, Any] | bytes) -> Answer:
         """
         Make one call, once, and return the vendor's answer, refusals included.

@@ -27,6 +27,7 @@ from airflow_provider_jimeng.ledger.limits import (
     queue,
     remove_ticket,
     save_limits,
+    storable,
 )
 from airflow_provider_jimeng.ledger.records import (
     Claim,
@@ -257,7 +258,8 @@ def _insert_intent(
         live_key=request.content_key,
         inputs=request.inputs,
         variant=request.variant,
-        force_new=request.force_new,
+        # The reason as it was given is in the content key; what is kept is for people to read.
+        force_new=None if request.force_new is None else storable(request.force_new),
         owner=request.owner,
         created_at=now,
         send_deadline=request.send_deadline,

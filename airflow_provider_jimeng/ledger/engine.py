@@ -9,7 +9,9 @@ be said about a failure.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
 import os
 import random
 import threading
@@ -19,10 +21,20 @@ from urllib.parse import quote, quote_plus
 
 from sqlalchemy import create_engine, event, inspect, literal_column, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import QueuePool
 
-from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengLedgerError,
+    JimengLedgerUnavailableError,
+)
 from airflow_provider_jimeng.ledger import schema
 from airflow_provider_jimeng.ledger.keys import redact_text
 
@@ -32,6 +44,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
+log = logging.getLogger(__name__)
+
 __all__ = ["Database", "clock", "database_for", "read_clock"]
 
 _T = TypeVar("_T")
@@ -39,8 +53,8 @@ _T = TypeVar("_T")
 #: How long a lock is waited for, by SQLite and by PostgreSQL.
 LOCK_SECONDS = 30
 #: A PostgreSQL session that stops in the middle of a move (a suspended process) loses its locks after this
-#: time.
-IDLE_SECONDS = 20
+#: time: everybody's submits wait for them, and a move takes milliseconds.
+IDLE_SECONDS = 5
 #: Tries of one piece of work, and the time after which no further one is begun.
 TRIES = 6
 TRY_SECONDS = 60.0
@@ -110,6 +124,43 @@ def _parse(url: str) -> URL:
     return parsed
 
 
+def _set_up_postgresql(dbapi_connection: Any, _: Any) -> None:
+    """
+    Have commits wait for the disk, whatever the server's default is.
+
+    A server that is set to answer earlier forgets the last moments when it is killed: an intent whose submit
+    went out, or the id of a paid task.
+    """
+    cursor = dbapi_connection.cursor()
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    # What was set in a transaction that is rolled back is as it was.
+    dbapi_connection.commit()
+
+
+def _keep_private(file: str) -> None:
+    """
+    Make a new ledger's file for its owner and, as the umask has it, its group; tell of one that all can open.
+
+    It says what was asked for, when and for how much; who can write it can make others pay twice. What SQLite
+    puts beside it gets the same mode. A mode that somebody chose is left alone.
+    """
+    with contextlib.suppress(OSError):
+        try:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
+        except FileExistsError:
+            mode = os.stat(file).st_mode & 0o777
+            if mode & 0o007:
+                log.warning(
+                    "Every user of this machine can open the ledger %s (mode %03o); chmod o-rwx closes it.",
+                    file,
+                    mode,
+                )
+
+
 def _set_up_sqlite(dbapi_connection: Any, _record: Any) -> None:
     # Transactions are begun by _begin_sqlite, not by the driver's guess.
     dbapi_connection.isolation_level = None
@@ -139,7 +190,7 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
@@ -147,6 +198,9 @@ def _engine(url: URL) -> Engine:
         connect_args={"connect_timeout": 10},
         hide_parameters=True,
     )
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _set_up_postgresql)
+    return engine
 
 
 def _passing(error: Exception) -> bool:
@@ -165,9 +219,14 @@ def _passing(error: Exception) -> bool:
     return bool(orig.args) and orig.args[0] in _PASSING_MYSQL
 
 
+def _is_refused(words: str) -> bool:
+    """Tell whether a server answered and won't have us, which no waiting changes."""
+    return "authentication failed" in words or "does not exist" in words or "Access denied" in words
+
+
 def _pause(number: int) -> None:
     # Nobody can tell when the other side is ready again; the jitter keeps twins apart.
-    time.sleep(0.02 * 2**number * (0.5 + random.random()))
+    time.sleep(0.02 * 2**number * (0.5 + random.random()))  # noqa: S311 - jitter may be guessed
 
 
 class Database:
@@ -199,6 +258,8 @@ class Database:
     def uuid(self) -> str:
         """Return the ledger's UUID; creates or migrates the schema on first use."""
         with self._preparing:
+            if self._uuid is None and self._url.get_backend_name() == "sqlite":
+                _keep_private(str(self._url.database))
             if self._uuid is None:
                 self._uuid = self._run(schema.ready_uuid, write=False)
             if self._uuid is None:
@@ -264,7 +325,9 @@ class Database:
         words = redact_text(" ".join(str(orig).split()))[:500]
         for secret in self._secrets():
             words = words.replace(secret, "***")
-        return JimengLedgerError(
+        away = isinstance(error, (OperationalError, InterfaceError)) and not _is_refused(words)
+        kind = JimengLedgerUnavailableError if away else JimengLedgerError
+        return kind(
             f"The ledger ({self.place}) can't be read or written: {type(orig).__name__}: {words}. "
             "No submit starts until it answers; what was submitted before stays with the vendor and is found "
             "again. Check the database, then run the task again."

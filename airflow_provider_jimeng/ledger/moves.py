@@ -81,6 +81,8 @@ def change(conn: Connection, row: TaskRecord, target: TaskState, now: float, **v
         )
     if target in (_S.FAILED, _S.EXPIRED, _S.REJECTED, _S.RELEASED):
         values["live_key"] = None
+    if row.state is _S.EXPIRED:
+        values.update(live_key=_free_key(conn, row), possibly_billed=row.extra)
     if row.state is _S.SUBMITTED:
         values.update(finished_at=now, elapsed=max(0.0, now - (row.submitted_at or now)))
     conn.execute(
@@ -89,6 +91,18 @@ def change(conn: Connection, row: TaskRecord, target: TaskState, now: float, **v
         .values(state=str(target), revision=row.revision + 1, **values)
     )
     return must_get(conn, row.id)
+
+
+def _free_key(conn: Connection, row: TaskRecord) -> str:
+    """Return the content's key for a row that comes back, if no other row stands for the content by now."""
+    taken = (tasks.c.live_key == row.content_key, tasks.c.id != row.id)
+    if conn.execute(select(tasks.c.id).where(*taken)).first() is not None:
+        raise LostRace(
+            "A newer attempt stands for this content; nothing was changed. Look it up again.",
+            content_key=row.content_key,
+            task_id=row.task_id,
+        )
+    return row.content_key
 
 
 def open_row(conn: Connection, record: TaskRecord, done: Collection[TaskState]) -> tuple[TaskRecord, bool]:
@@ -135,7 +149,11 @@ def record_succeeded(
     code: int | None,
     processing: float | None,
 ) -> TaskRecord:
-    """Write the vendor's good verdict."""
+    """
+    Write the vendor's good verdict.
+
+    :raises LostRace: the row stands elsewhere; or it had expired, and a newer attempt stands for its content.
+    """
     values = {
         "request_id": request_id or record.request_id,
         "code": code,

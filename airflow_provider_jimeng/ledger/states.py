@@ -5,7 +5,8 @@ The states of a task row and the moves between them; anything that is not in the
 ::
 
     intent ──► submitted ──► succeeded ──► landed
-       │           │             └───────► expired
+       │           │             ├───────► expired
+       │           │             └◄─────── expired      (the vendor had it after all)
        │           ├────────► failed
        │           └────────► expired
        ├────────► rejected
@@ -32,7 +33,8 @@ class TaskState(StrEnum):
     ``intent``: a slot is claimed and a send is allowed, nothing more is known. ``submitted``: the vendor
     named a task id. ``succeeded``: the vendor's good verdict, not stored yet. ``landed``: stored in at least
     one place. ``failed``: the vendor's bad verdict, not billed. ``expired``: not harvested within 12 hours,
-    possibly billed. ``rejected``: not created, nothing was paid. ``unknown``: nobody knows whether the vendor
+    or the vendor kept saying that it has no such task; possibly billed, and taken back when the vendor has it
+    after all. ``rejected``: not created, nothing was paid. ``unknown``: nobody knows whether the vendor
     created a task. ``released``: an unknown that somebody gave free for another attempt.
     """
 
@@ -59,7 +61,7 @@ LEGAL_MOVES: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
         _S.RELEASED: frozenset({_S.SUBMITTED}),
         _S.LANDED: frozenset(),
         _S.FAILED: frozenset(),
-        _S.EXPIRED: frozenset(),
+        _S.EXPIRED: frozenset({_S.SUCCEEDED}),
         _S.REJECTED: frozenset(),
     }
 )

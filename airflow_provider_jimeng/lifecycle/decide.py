@@ -14,7 +14,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengTaskFailedError,
     JimengUnknownSubmitError,
 )
-from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Policies
 
 if TYPE_CHECKING:
@@ -135,3 +135,9 @@ def _failed(record: TaskRecord, policies: Policies, attempts: int) -> Decision:
             content_key=record.content_key,
         ),
     )
+
+
+def is_to_be_replaced(record: TaskRecord | None, supersede: TaskRecord | None) -> bool:
+    """Return whether the content's row is the finished one that the user chose to pay for again."""
+    same = record is not None and supersede is not None and record.id == supersede.id
+    return same and record is not None and record.state in SUPERSEDABLE

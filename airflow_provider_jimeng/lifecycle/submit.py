@@ -33,11 +33,13 @@ from airflow_provider_jimeng.ledger.records import (
     Refused,
     TaskRecord,
 )
-from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
+from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
-from airflow_provider_jimeng.lifecycle.decide import Step, decide
+from airflow_provider_jimeng.lifecycle.decide import Step, decide, is_to_be_replaced
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
+from airflow_provider_jimeng.lifecycle.release import release_unknown
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 from airflow_provider_jimeng.policy.backoff import backoff_delay
@@ -65,6 +67,10 @@ _TURNS = 8
 _SENDS = 2
 #: How long a process stays for an answer that is late, at most, before it tells of an unknown.
 _LATE_SECONDS = 120.0
+#: How many claims may come too late to be sent, before a try fails over it.
+_LATE_CLAIMS = 2
+#: When to look again at a task that was given up, and that the vendor still works on.
+_ALIVE_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -101,10 +107,15 @@ class Submitter:
         :raises JimengUnknownSubmitError: the outcome of this or an earlier submit is not known.
         :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
         """
-        settled = False
+        settled, late = False, 0
         for _ in range(_TURNS):
             record = self.ledger.latest(wanted.key)
-            if not _is_to_be_replaced(record, supersede):
+            if record is not None and record.state is TaskState.EXPIRED:
+                back = revive(self.ledger, self.client, record)
+                if back.running:
+                    return Waiting("in_flight", retry_after=_ALIVE_SECONDS)
+                record, supersede = back.record, supersede if back.record is record else None
+            if not is_to_be_replaced(record, supersede):
                 decision = decide(
                     record,
                     policies=wanted.policies,
@@ -118,9 +129,10 @@ class Submitter:
                     self.ledger.drop_ticket(wanted.scope, waiter)
                     return InHand(record, reused=True)
                 if decision.step is Step.WAIT:
-                    return self._wait_for_outcome(record, decision.wait)
+                    flying = record is not None and record.state is TaskState.INTENT
+                    return Waiting("in_flight" if flying else "quarantine", retry_after=decision.wait)
                 if decision.step is Step.RELEASE and record is not None:
-                    self._release_unknown(record)
+                    release_unknown(self.ledger, record)
                     continue
             request = self._claim_request(wanted, waiter, record, supersede)
             self.admit()
@@ -129,7 +141,14 @@ class Submitter:
             started = self.clock()
             claim = self.ledger.claim(request)
             if isinstance(claim, Claimed):
-                outcome = self._send(claim.record, wanted, body, started)
+                try:
+                    begun = self._begin(claim.record, started)
+                except JimengNotSentError:
+                    # Whoever stood still, this process or one that held the ledger's locks: claim afresh.
+                    if (late := late + 1) > _LATE_CLAIMS:
+                        raise
+                    continue
+                outcome = self._send(begun, wanted, body)
                 if outcome is not None:
                     return outcome
                 # Throttled: the next claim tells the shared cool-down and keeps a place in the queue.
@@ -159,29 +178,6 @@ class Submitter:
             content_key=wanted.key,
         )
 
-    def _wait_for_outcome(self, record: TaskRecord | None, wait: float) -> Waiting:
-        in_flight = record is not None and record.state is TaskState.INTENT
-        return Waiting("in_flight" if in_flight else "quarantine", retry_after=wait)
-
-    def _release_unknown(self, record: TaskRecord) -> None:
-        if record.never_sent:
-            log.info("The owner of content %s fell silent before it sent anything.", record.content_key)
-            reason = "its owner fell silent before anything was sent"
-            self.ledger.release(record.id, reason=reason, by=record.attempt_scope)
-            return
-        log.warning(
-            "The outcome of an earlier submit of content %s is not known; on_unknown_submit=%r releases it "
-            "and submits again. If the vendor did accept it, this content is paid twice.",
-            record.content_key,
-            RESUBMIT,
-        )
-        self.ledger.release(
-            record.id,
-            reason="on_unknown_submit=resubmit",
-            by=record.attempt_scope,
-            min_age_seconds=record.resubmit_age_seconds,
-        )
-
     def _claim_request(
         self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: TaskRecord | None
     ) -> ClaimRequest:
@@ -202,7 +198,7 @@ class Submitter:
             budget=self.budget,
             expected_latest=None if record is None else record.id,
             supersede=(record is not None and record.state is TaskState.EXPIRED)
-            or _is_to_be_replaced(record, supersede),
+            or is_to_be_replaced(record, supersede),
             validators=wanted.validators,
         )
 
@@ -213,9 +209,10 @@ class Submitter:
         others = [each for each in claim.holders if each.task_id not in mine]
         return settle_holders(self.ledger, self.client, others) > 0
 
-    def _send(self, record: TaskRecord, wanted: Wanted, body: bytes, started: float) -> Ensured | None:
+    def _send(self, record: TaskRecord, wanted: Wanted, body: bytes) -> Ensured | None:
         for send in range(_SENDS):
-            record = self._begin(record, started if send == 0 else self.clock())
+            if send:
+                record = self._begin(record, self.clock())
             sent_at = self.clock()
             outcome = judge_submit(self._submit_once(record, body), now=time.time())
             if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
@@ -386,9 +383,3 @@ class Submitter:
             self.ledger.note_misconfigured(wanted.scope, reason=outcome.message, jitter=self.jitter())
         except JimengLedgerError as error:
             log.warning("The circuit breaker of this account could not be told of a refusal: %s", error)
-
-
-def _is_to_be_replaced(record: TaskRecord | None, supersede: TaskRecord | None) -> bool:
-    """Return whether the content's row is the finished one that the user chose to pay for again."""
-    same = record is not None and supersede is not None and record.id == supersede.id
-    return same and record is not None and record.state in SUPERSEDABLE

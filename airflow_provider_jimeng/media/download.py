@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from airflow_provider_jimeng.ledger.keys import redact_url
 from airflow_provider_jimeng.media.mp4 import flaw_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from airflow_provider_jimeng.media.guard import NetworkGuard
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 #: Far above any clip; what it stops is a URL that never ends.
 MAX_BYTES = 4 * 1024**3
 _CHUNK = 1024 * 1024
+_COMPRESSIONS = ("gzip", "x-gzip", "deflate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def download(
     except JimengInputError as error:
         # The address is refused, but the task behind it is paid: its landing has failed, not its input.
         raise _failed(url, error.message) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error, OSError) as error:
         # The error's own text may hold the URL with its signature.
         raise _failed(url, type(error).__name__) from None
 
@@ -68,24 +71,56 @@ def download(
 def _store(response: requests.Response, url: str, into: Path, max_bytes: int) -> Downloaded:
     if response.status_code != 200:
         raise _failed(url, f"HTTP {response.status_code}", http_status=response.status_code)
-    digest, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", *_COMPRESSIONS):
+        raise _failed(url, f"it came with the encoding {encoding[:60]!r}, although none was asked for")
+    digest, size = hashlib.sha256(), 0
+    arriving = _Arriving(response)
     with into.open("wb") as file:
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in _unpacked(arriving) if encoding in _COMPRESSIONS else arriving:
             size += len(chunk)
             if size > max_bytes:
                 raise _failed(url, f"more than {max_bytes} bytes")
             digest.update(chunk)
-            md5.update(chunk)
             file.write(chunk)
     content_type = _content_type(response)
-    _check_whole(response, url, into, size, md5.digest())
+    _check_whole(response, url, into, arriving)
     if not content_type.startswith("video/"):
         # A page of a proxy or a portal comes with status 200, too.
         raise _failed(url, f"it is no video but {content_type[:60]!r}")
     return Downloaded(into, size, digest.hexdigest(), content_type)
 
 
-def _check_whole(response: requests.Response, url: str, path: Path, size: int, md5: bytes) -> None:
+class _Arriving:
+    """A body as it comes over the wire, counted and digested: that is what its server's headers are about."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self.bytes = 0
+        self.md5 = hashlib.md5(usedforsecurity=False)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._response.raw.stream(_CHUNK, decode_content=False):
+            self.bytes += len(chunk)
+            self.md5.update(chunk)
+            yield chunk
+
+
+def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Undo one compression that was not asked for, in pieces that never are more than a chunk."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    for chunk in chunks:
+        left = chunk
+        while left and not unpacker.eof:
+            yield unpacker.decompress(left, _CHUNK)
+            left = unpacker.unconsumed_tail
+    yield unpacker.flush()
+    if not unpacker.eof:
+        raise zlib.error
+
+
+def _check_whole(response: requests.Response, url: str, path: Path, arrived: _Arriving) -> None:
+    size, md5 = arrived.bytes, arrived.md5.digest()
     announced = response.headers.get("Content-Length")
     if announced is not None and announced.isdigit() and int(announced) != size:
         raise _failed(url, f"{size} of {announced} bytes arrived")

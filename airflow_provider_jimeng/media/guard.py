@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 
+from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.client.adapter import OnceAdapter
 from airflow_provider_jimeng.client.blame import describe_failure
 from airflow_provider_jimeng.client.route import choose_proxy, tls_context
@@ -40,6 +41,9 @@ MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Addresses in which another one is wrapped, which a router on the way unwraps.
 _NAT64 = IPv6Network("64:ff9b::/96")
+#: Where clouds give their machines' credentials away, beside the link-local addresses: AWS by IPv6, Oracle,
+#: Alibaba, Volcengine. No emulator is there, whatever its endpoint.
+_METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "192.0.0.192", "100.100.100.200", "100.96.0.96")))
 _HOUR = 3600.0
 
 
@@ -102,11 +106,14 @@ class NetworkGuard:
 
         :raises RefusedAddressError: naming the host and the address, never the query string.
         """
-        parts = urlsplit(url)
-        host = parts.hostname
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise _unreadable(url) from None
         if parts.scheme not in ("http", "https") or not host:
             raise RefusedAddressError(f"{_named(url)} is no http:// or https:// URL with a host.")
-        for address in _resolve(host, parts.port or (80 if parts.scheme == "http" else 443)):
+        for address in _resolve(host, port or (80 if parts.scheme == "http" else 443)):
             self._check_address(host, address)
 
     def _check_address(self, host: str, address: Address) -> None:
@@ -214,28 +221,37 @@ def _redirect(url: str, response: Response) -> str | None:
     onward = response.headers.get("Location")
     if response.status_code not in _REDIRECTS or not onward:
         return None
-    target = urljoin(url, onward)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+    try:
+        target = urljoin(url, onward)
+        insecure = urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"
+    except ValueError:
+        raise _unreadable(onward) from None
+    if insecure:
         raise RefusedAddressError(f"{_named(url)} redirects from https:// to {_named(target)}.")
     return target
 
 
+def _unreadable(url: str) -> RefusedAddressError:
+    return RefusedAddressError(f"{_named(url)} has a host or a port that can't be read.")
+
+
 def _named(url: str) -> str:
-    """Name a URL without its credentials and its query string."""
+    """Name a URL, which may be a server's: no credentials, no query string, nothing that moves a cursor."""
     try:
         parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return clean_text(shown) or "The URL"
     except ValueError:
         return "The URL"
 
 
 def _resolve(host: str, port: int) -> list[Address]:
-    with contextlib.suppress(OSError, UnicodeError):
+    with contextlib.suppress(OSError, ValueError):
         # The old spellings of an address (127.1, 0x7f000001, 2130706433), which a proxy may understand too.
         return [IPv4Address(socket.inet_aton(host))]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return []
     return [ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
@@ -251,6 +267,8 @@ def _unwrapped(address: Address) -> Iterator[Address]:
 
 
 def _private_kind(address: Address) -> str | None:
+    if address in _METADATA:
+        return "cloud metadata"
     if address.is_loopback:
         return "loopback"
     if address.is_link_local:

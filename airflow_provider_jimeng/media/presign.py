@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.exceptions import JimengInputError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _silent() -> Iterator[None]:
 def cannot(field: str, url: str, error: BaseException | str) -> JimengInputError:
     """Return the error of an input that can't be presigned; nothing was paid, and no slot was taken."""
     scheme, _, bucket, _ = split_object(url)
-    why = error if isinstance(error, str) else f"{type(error).__name__}: {str(error)[:200]}"
+    why = error if isinstance(error, str) else f"{type(error).__name__}: {clean_text(str(error), 200)}"
     return JimengInputError(
         f"{field}: the object in {scheme}://{bucket} can't be presigned for the vendor ({why}). Nothing was "
         "sent, nothing was paid"

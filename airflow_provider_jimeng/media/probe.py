@@ -36,8 +36,11 @@ IMAGE_BYTES = 64 * 1024 * 1024
 #: Of a video only its index and its first picture are read.
 VIDEO_BYTES = 48 * 1024 * 1024
 SECONDS = 60.0
-#: Sides that no decoder should make room for.
+#: No picture of this size is sent to anybody.
 _MOST_PIXELS = 200_000_000
+#: What a decoder makes room for: 200 MB of a task's memory. A larger picture is measured by its header alone.
+_DECODED_PIXELS = 50_000_000
+_BOUNDS = {"max_pixels": str(_DECODED_PIXELS)}
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
 #: Image formats that Pillow only reads with plugins; what can't be read here is not judged here.
 _OTHER_IMAGES = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypavif", b"ftypavis")
@@ -100,10 +103,13 @@ def image_facts(content: bytes) -> ImageFacts | list[str]:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     return [f"it claims to be {width} x {height} px"]
+                facts = ImageFacts(image.format or "?", width, height, len(content))
+                if width * height > _DECODED_PIXELS:
+                    return facts
                 # JPEG can be decoded at an eighth of its size, which finds a cut file as well.
                 image.draft("RGB", (64, 64))
                 image.load()
-                return ImageFacts(image.format or "?", width, height, len(content))
+                return facts
     except Exception as error:
         return [f"it can't be decoded as an image ({_words(error)}){_looks_like(content)}"]
 
@@ -125,14 +131,21 @@ def video_facts(file: Any) -> VideoFacts | list[str]:
     if container is None:
         return [f"it is no mp4, mov or webm video{_looks_like(head)}"]
     try:
-        with av.open(file, mode="r", format="matroska" if container == "webm" else "mov") as opened:
+        # Opening decodes as well, in search of what the container does not say.
+        with av.open(
+            file, mode="r", format="matroska" if container == "webm" else "mov", options=_BOUNDS
+        ) as opened:
             if not opened.streams.video:
                 return ["it holds no video, only sound or nothing"]
             stream = opened.streams.video[0]
+            seconds, coded = _seconds(opened, stream), stream.codec_context
+            if coded.width * coded.height > _DECODED_PIXELS:
+                return VideoFacts(container, coded.width, coded.height, seconds)
+            # The stream itself may say another size than its container.
+            coded.options = {**coded.options, **_BOUNDS}
             picture = next(opened.decode(stream), None)
             if picture is None:
                 return ["it holds no picture"]
-            seconds = _seconds(opened, stream)
             return VideoFacts(container, picture.width, picture.height, seconds)
     except (TooMuch, Unreadable):
         raise

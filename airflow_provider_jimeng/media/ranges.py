@@ -35,7 +35,7 @@ class Unreadable(Exception):
 
 
 class TooMuch(OSError):
-    """More bytes or seconds than the reader may use; nothing is known of the file's quality."""
+    """More bytes, seconds or effort than the reader may use; nothing is known of the file's quality."""
 
 
 @dataclass(slots=True)
@@ -158,6 +158,9 @@ def _get(
     try:
         with guard.open(url, headers=headers, timeout=(connect, min(20.0, seconds)), total=seconds) as answer:
             status = answer.status_code
+            if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+                # Half a megabyte of it may be half a gigabyte of file; a range of it is no range of the file.
+                raise TooMuch("the server compresses the file, although it was asked not to")
             if status in _FINAL:
                 raise Gone(f"the server answers with HTTP {status}")
             if status == 416:

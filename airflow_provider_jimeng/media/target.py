@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
 
 #: Beside the wanted names, results that had to make way, or that found their name taken, are kept here.
@@ -198,4 +199,5 @@ def _linked(existing: str, new: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+    # A store's words: they may hold escape sequences, or a URL with its signature.
+    return clean_text(str(error).partition("\n")[0], 200)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from airflow_provider_jimeng.hooks.defaults import (
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
+from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
@@ -71,11 +72,26 @@ class JimengOperator(BaseOperator):
         """The hook of this task's connection."""
         return JimengHook(self.volcengine_conn_id)
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render, and hide the query strings of what was rendered before Airflow stores it."""
-        super().render_template_fields(context, jinja_env)
-        for field in self.template_fields:
-            mask_queries(getattr(self, field, None))
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """
+        Render, and hide the query strings of what was rendered before Airflow stores it.
+
+        Here and not in ``render_template_fields``, which Airflow does not call on a mapped task's operator.
+        """
+        if parent is self:
+            leave_data_alone(self, template_fields, seen_oids)
+        try:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        finally:
+            for field in template_fields:
+                mask_queries(getattr(parent, field, None))
 
     def _point_at_task(self, task_id: str | None) -> None:
         settings = self.hook.settings

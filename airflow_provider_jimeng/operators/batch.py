@@ -15,12 +15,14 @@ from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tol
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
 from airflow_provider_jimeng.bulk.plan import in_words, plan
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
 from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
 from airflow_provider_jimeng.hooks.defaults import seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
@@ -143,10 +145,12 @@ class JimengBatchOperator(JimengOperator):
         self.adopt_output = adopt_output
         self.report_target: str | None = None
 
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the manifest, or its first leg."""
         return self._run(context, None, _Hint())
 
+    @bears_a_silent_ledger
     def execute_complete(
         self,
         context: Context,
@@ -164,6 +168,7 @@ class JimengBatchOperator(JimengOperator):
         """
         return self._run(context, event, _Hint(after_line, digest, total))
 
+    @forgetful
     def _run(self, context: Context, event: Any, hint: _Hint) -> dict[str, Any]:
         try:
             terms = self._terms(context)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengOutputExistsError,
@@ -16,11 +17,13 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import flag_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
 from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.operators.base import JimengOperator
 from airflow_provider_jimeng.policy.poll import PollKind
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
@@ -59,6 +62,8 @@ class JimengLandResultOperator(JimengOperator):
         self.output_uri = output
         self.overwrite = overwrite
 
+    @forgetful
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the result."""
         try:
@@ -83,6 +88,7 @@ class JimengLandResultOperator(JimengOperator):
 
     def _land(self, record: TaskRecord, target: Target) -> Landed:
         raise_if_failed(record)
+        record = revive(self.hook.ledger, self.hook.client, record).record
         if record.state is TaskState.SUBMITTED:
             # The operator also takes a reference straight from a submit, if the task is over by now.
             watcher = Watcher(self.hook, watched_of(record), record)

@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengMissingOutputError,
@@ -17,6 +18,7 @@ from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -82,14 +84,17 @@ class JimengMotionImitationOperator(SubmittingOperator):
         self.timeout = timeout
         self.poke_interval = poke_interval
 
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Go as far as possible without waiting; then defer, or wait here where ``deferrable`` is off."""
         return self._run(context, None)
 
+    @bears_a_silent_ledger
     def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Go on after a wait for a slot or for the vendor."""
         return self._run(context, event)
 
+    @forgetful
     def _run(self, context: Context, event: Any) -> dict[str, Any]:
         try:
             told = None if event is None else event_of(event)

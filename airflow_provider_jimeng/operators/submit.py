@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError
 from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.operators.base import (
     SubmittingOperator,
     event_of,
@@ -34,14 +36,17 @@ class JimengSubmitTaskOperator(SubmittingOperator):
     See :class:`~airflow_provider_jimeng.operators.base.SubmittingOperator` for the parameters.
     """
 
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit or adopt; defers while no slot is free."""
         return self._run(context, None)
 
+    @bears_a_silent_ledger
     def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Go on after a wait for a slot."""
         return self._run(context, event)
 
+    @forgetful
     def _run(self, context: Context, event: Any) -> dict[str, Any]:
         try:
             told = None if event is None else event_of(event)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,7 @@ class PollDecision:
     code: int | None = None
     message: str = ""
     request_id: str | None = None
-    video_url: str | None = None
+    video_url: str | None = field(default=None, repr=False)
     new_attempt: bool = False
     retry_after: float | None = None
     note: str | None = None

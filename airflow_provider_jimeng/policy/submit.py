@@ -14,7 +14,7 @@ from enum import Enum
 
 from airflow_provider_jimeng.api.codes import CodeRule, OnSubmit, rule_for, throttle_kind
 from airflow_provider_jimeng.api.models import Answer, FailureKind, Observation, TransportFailure
-from airflow_provider_jimeng.api.parsing import task_id_of
+from airflow_provider_jimeng.api.parsing import is_no_id, task_id_of
 from airflow_provider_jimeng.exceptions import (
     JimengClockError,
     JimengConfigurationError,
@@ -135,7 +135,7 @@ def _judge_silence(failure: TransportFailure) -> SubmitOutcome:
 
 def _holds_unreadable_id(answer: Answer) -> bool:
     value = answer.data.get("task_id") if answer.data is not None else None
-    return value not in (None, "", 0)
+    return answer.mentions_task or not is_no_id(value)
 
 
 def _outcome(

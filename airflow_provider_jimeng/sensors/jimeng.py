@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
@@ -32,9 +33,12 @@ from airflow_provider_jimeng.hooks.defaults import (
 )
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
+from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
 from airflow_provider_jimeng.policy.poll import PollDecision, PollKind
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTaskTrigger
@@ -108,12 +112,29 @@ class JimengTaskSensor(BaseSensorOperator):
         """The hook of this task's connection."""
         return JimengHook(self.volcengine_conn_id)
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render, and hide the query strings of what was rendered before Airflow stores it."""
-        super().render_template_fields(context, jinja_env)
-        for field in self.template_fields:
-            mask_queries(getattr(self, field, None))
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """
+        Render, and hide the query strings of what was rendered before Airflow stores it.
 
+        Here and not in ``render_template_fields``, which Airflow does not call on a mapped task's operator.
+        """
+        if parent is self:
+            leave_data_alone(self, template_fields, seen_oids)
+        try:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        finally:
+            for field in template_fields:
+                mask_queries(getattr(parent, field, None))
+
+    @forgetful
+    @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the result at once if the task is over; else wait."""
         try:
@@ -132,6 +153,8 @@ class JimengTaskSensor(BaseSensorOperator):
         except JimengError as error:
             raise self._told(error) from error
 
+    @forgetful
+    @bears_a_silent_ledger
     def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
         """Confirm on the worker what the trigger saw, record it and return the result."""
         try:
@@ -217,6 +240,9 @@ class JimengTaskSensor(BaseSensorOperator):
             return self._result(record.task_id or "", record, record.code, record.request_id, None)
         raise_if_failed(record)
         if record.state is TaskState.EXPIRED:
+            back = revive(self.hook.ledger, self.hook.client, record)
+            if back.running or back.record.state is not TaskState.EXPIRED:
+                return None
             raise JimengTaskExpiredError(
                 "The vendor no longer knows this task, and its result was not stored in time: it may have "
                 "been billed once",

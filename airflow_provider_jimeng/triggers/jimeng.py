@@ -198,7 +198,7 @@ class JimengTaskTrigger(BaseTrigger):
             expected=task.expected_seconds,
             poke_interval=self.poll_interval,
             settings=settings,
-            jitter=random.random(),
+            jitter=random.random(),  # noqa: S311 - jitter may be guessed
             asked=asked,
         )
         delay = max(regular, at_least)

@@ -113,7 +113,7 @@ class JimengSlotTrigger(BaseTrigger):
                 if not unreadable:
                     self.log.warning("The ledger can't be read; waiting for it: %s", error)
                     unreadable = True
-            await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))
+            await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter may be guessed
 
     def _may_look(self, now: float) -> bool:
         return now >= (epoch_of(self.not_before) or 0.0)
@@ -180,7 +180,7 @@ class _Holders:
             expected=expectation(holder),
             poke_interval=None,
             settings=PollSettings(),
-            jitter=random.random(),
+            jitter=random.random(),  # noqa: S311 - jitter may be guessed
         )
 
     async def _is_over(self, holder: TaskRecord, task_id: str, now: float) -> bool:

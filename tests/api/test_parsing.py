@@ -119,8 +119,14 @@ class TestTheGatewayEnvelope:
         assert parse(gateway(**error), 400).code == code
 
     def test_comes_before_a_business_code(self):
-        answer = parse({**CREATED, **gateway(CodeN=100014, Code="InternalError")}, 500)
+        answer = parse({**CREATED, "code": 50411, **gateway(CodeN=100014, Code="InternalError")}, 500)
         assert (answer.envelope, answer.code) == (Envelope.GATEWAY, 100014)
+
+    def test_beside_a_success_decides_nothing_but_keeps_the_id(self):
+        answer = parse({**CREATED, **gateway(CodeN=100009, Code="InvalidAccessKey")}, 401)
+        assert (answer.envelope, answer.code) == (Envelope.NONE, None)
+        assert "success and failure at once" in answer.message
+        assert task_id_of(answer) == CREATED["data"]["task_id"]
         assert task_id_of(answer) == "7392616336519610409"
 
     @pytest.mark.parametrize("metadata", [None, {}, {"Error": None}, {"Error": "x"}, "x", []])
@@ -254,6 +260,14 @@ class TestTaskIds:
             (f"1{chr(0xD800)}", None),
             ("1\ufffd", None),
             ("x" * 201, None),
+            ("0", None),
+            ("000", None),
+            ("null", None),
+            ("None", None),
+            ("NaN", None),
+            ("7.392616336519610e+18", None),
+            ("7392616336519610409.0", None),
+            ("7392616336519610409 1", None),
         ],
     )
     def test_are_text_or_exact_integers(self, value, task_id):

@@ -18,71 +18,21 @@ import json
 import math
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
-
-import requests
 
 from airflow_provider_jimeng.emulator.config import EmulatorConfig
 
 from tests.benchmarks.slots import figures
 from tests.engine.airflow_stack import AirflowStack
-from tests.postgres import Databases, PostgresServer, free_port
+from tests.engine.vendor import Vendor
+from tests.postgres import Databases, PostgresServer
 
 DAGS = Path(__file__).parent / "dags"
 MODES = ("worker", "deferred", "mixed")
-
-
-class Vendor:
-    """The emulator as a process of its own, so that it does not share the bench's interpreter."""
-
-    def __init__(self, *, slots: int, seconds: float, jitter: float, log: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        options = {
-            "port": self.url.rpartition(":")[2],
-            "concurrency": slots,
-            "duration": seconds,
-            "jitter": jitter,
-            "results": "cheap",
-            "inputs": "ignore",
-        }
-        command = [sys.executable, "-m", "airflow_provider_jimeng.emulator"]
-        command += [f"--{name}={value}" for name, value in options.items()]
-        with log.open("wb") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-        self._session = requests.Session()
-        self._session.trust_env = False
-
-    def wait(self, seconds: float = 30.0) -> None:
-        """Wait until it answers."""
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                self.book(tasks=False)
-            except requests.RequestException:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
-
-    def book(self, *, tasks: bool = True) -> dict[str, Any]:
-        """Return what it accepted, refused and was asked."""
-        answer = self._session.get(f"{self.url}/_emulator/ledger", params={"tasks": int(tasks)}, timeout=30)
-        answer.raise_for_status()
-        book: dict[str, Any] = answer.json()
-        return book
-
-    def stop(self) -> None:
-        """End it."""
-        self._session.close()
-        self._process.terminate()
-        self._process.wait(20)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,7 +24,8 @@ from typing import Any
 
 import psutil
 
-from tests.benchmarks.bulk_engine import Vendor, connection
+from tests.benchmarks.bulk_engine import connection
+from tests.engine.vendor import Vendor
 
 
 class Memory:

@@ -185,8 +185,12 @@ def answering(body: Any, status: str = "200 OK", **headers: str) -> Behaviour:
     return behave
 
 
-def make_certificate(folder: Path, host: str = "127.0.0.1") -> tuple[Path, Path]:
-    """Write a self-signed certificate for a host and its key; return both paths."""
+def make_certificate(folder: Path, host: str = "127.0.0.1", *, hours: float = 1.0) -> tuple[Path, Path]:
+    """
+    Write a self-signed certificate for a host and its key; return both paths.
+
+    :param hours: from now to its end, below zero for one that has expired.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback test")])
     try:
@@ -200,8 +204,8 @@ def make_certificate(folder: Path, host: str = "127.0.0.1") -> tuple[Path, Path]
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(hours=hours))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

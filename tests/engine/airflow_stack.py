@@ -94,6 +94,7 @@ class AirflowStack:
     :param executor: ``LocalExecutor``, or any other that needs no component beyond these.
     :param triggerers: how many triggerers; they are called ``triggerer``, ``triggerer-2`` and so on.
     :param env: environment variables of all components, beyond and above the settings of a stack.
+    :param workers: how many Celery workers; they are called ``worker-1``, ``worker-2`` and so on.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class AirflowStack:
         executor: str = "LocalExecutor",
         triggerers: int = 1,
         env: Mapping[str, str] | None = None,
+        workers: int = 0,
     ) -> None:
         self.home = home.resolve()
         self.database_url = database_url
@@ -122,6 +124,17 @@ class AirflowStack:
         for number in range(1, triggerers + 1):
             name = "triggerer" if number == 1 else f"triggerer-{number}"
             self._describe(name, "triggerer", "--skip-serve-logs")
+        for number in range(1, workers + 1):
+            name = f"worker-{number}"
+            where = [
+                "--celery-hostname",
+                f"{name}@%h",
+                "--concurrency",
+                "4",
+                "--pid",
+                str(home / f"{name}.pid"),
+            ]
+            self._describe(name, "celery", "worker", "--skip-serve-logs", *where)
 
     def _describe(self, name: str, *arguments: str) -> None:
         folder = self.home / "components"
@@ -186,6 +199,15 @@ class AirflowStack:
         component.signal(number, whole=whole)
         if deadly:
             component.wait(60)
+
+    def revive(self) -> list[str]:
+        """Start every component again that has ended, as an installation's supervisor would; return which."""
+        dead = [name for name, component in self.components.items() if not component.running]
+        for name in dead:
+            self.components[name].sweep()
+            self.components[name].start()
+            self._down.discard(name)
+        return dead
 
     def restart(self, name: str, *, seconds: float = BOOT_SECONDS) -> None:
         """Start a component again, after ending what is left of it, and wait until all are healthy."""

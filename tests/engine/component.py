@@ -80,7 +80,7 @@ class Component:
 
         :param whole: as when the machine under the component goes away.
         """
-        for process in self._alive() if whole else [psutil.Process(self.pid)]:
+        for process in self.processes() if whole else [psutil.Process(self.pid)]:
             try:
                 process.send_signal(number)
             except psutil.NoSuchProcess:
@@ -114,7 +114,7 @@ class Component:
     def sweep(self) -> None:
         """Kill what the component left behind."""
         deadline = time.monotonic() + STOP_SECONDS
-        while (left := self._alive()) and time.monotonic() < deadline:
+        while (left := self.processes()) and time.monotonic() < deadline:
             for process in left:
                 try:
                     process.kill()
@@ -124,7 +124,7 @@ class Component:
         if left:
             raise RuntimeError(f"{self.name}: processes that do not end: {left}")
 
-    def _alive(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         """Return the living processes of the sessions that this component has had."""
         found = []
         for process in psutil.process_iter():

@@ -86,6 +86,7 @@ def test_no_secret_in_any_log_or_database_of_a_run_at_debug_level(
         "wait": "success",
         "land": "success",
         "imitate": "success",
+        "mapped": "success",
         "refused": "failed",
     }
     assert output.read_bytes()[4:8] == b"ftyp"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.engine import make_url
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
@@ -300,4 +301,23 @@ def test_looking_whether_there_is_a_ledger_makes_none(empty_url: str):
         assert not database.holds_ledger()
     database.uuid()
     assert database.holds_ledger()
+    database.dispose()
+
+
+def test_commits_wait_for_the_disk_though_the_server_is_set_not_to(postgres_database: str) -> None:
+    admin = create_engine(postgres_database, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        name = make_url(postgres_database).database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+    admin.dispose()
+    with create_engine(postgres_database).connect() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar() == "off"
+
+    database = Database(postgres_database)
+
+    def setting(connection: Connection) -> str:
+        return str(connection.execute(text("SHOW synchronous_commit")).scalar())
+
+    assert database.read(setting) == "on"
+    assert database.write(setting) == "on"
     database.dispose()

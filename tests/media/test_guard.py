@@ -46,7 +46,11 @@ OPEN = NetworkGuard(allow_loopback=True)
         ("fe80::1", "link-local"),
         ("::ffff:169.254.169.254", "link-local"),
         ("100.64.0.1", "reserved"),
-        ("100.100.100.200", "reserved"),
+        ("100.100.100.200", "cloud metadata"),
+        ("100.96.0.96", "cloud metadata"),
+        ("192.0.0.192", "cloud metadata"),
+        ("fd00:ec2::254", "cloud metadata"),
+        ("::ffff:100.96.0.96", "cloud metadata"),
         ("224.0.0.1", "multicast"),
         ("ff02::1", "multicast"),
         ("0.0.0.0", "unspecified"),
@@ -84,6 +88,7 @@ def test_loopback_endpoint_opens_loopback_and_private_addresses_but_no_metadata_
     assert OPEN.refusal(ip_address("127.0.0.1")) is None
     assert OPEN.refusal(ip_address("10.0.0.1")) is None
     assert OPEN.refusal(ip_address("169.254.169.254")) == "link-local"
+    assert OPEN.refusal(ip_address("fd00:ec2::254")) == "cloud metadata"
 
 
 def test_guard_of_an_account_follows_its_connection():

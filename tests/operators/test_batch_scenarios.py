@@ -152,7 +152,8 @@ def test_in_a_night_of_every_bad_word_each_item_has_its_fate_and_the_books_agree
     assert {name: summary[name] for name in outcomes} == dict(outcomes)
     assert summary["total"] == sum(outcomes.values()) == len(manifest)
     assert outcomes["landed"] > count / 2
-    assert outcomes["unknown"] == 5
+    # By content: the one that two lines want may be among them.
+    assert len({line["content_key"] for line in told if line["outcome"] == "unknown"}) == 5
     assert outcomes["skipped"] == 0
 
     book = bench.emu.ledger()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,10 @@ def test_a_ledger_that_is_replaced_while_a_bulk_run_goes_on_stops_its_submits(be
 
     def claim(self: Ledger, request: Any) -> Any:
         # Another machine takes the folder over in the midst of it.
-        note.write_text(json.dumps({"ledger": "another", "mark": 1}))
+        # At once, as a real one would: another thread of the run may be reading it.
+        other = note.with_name(f"{threading.get_ident()}")
+        other.write_text(json.dumps({"ledger": "another", "mark": 1}))
+        other.replace(note)
         return original(self, request)
 
     bench.patch.setattr(Ledger, "claim", claim)

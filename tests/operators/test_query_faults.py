@@ -226,6 +226,8 @@ def test_a_lasting_not_found_is_expired_possibly_billed_and_not_paid_again(
     assert bench.rows()[0].possibly_billed
 
     bench.emu.clear_faults()
+    bench.emu.advance(13 * 3600)
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 46800")
     bench.imitate(DagRun("run-3"), deferrable=deferrable, on_missing_output="resubmit")
     assert bench.accepted == 2
     assert bench.states() == ["expired", "landed"]
@@ -271,8 +273,8 @@ def test_done_without_a_url_holds_until_the_deadline_and_lands_later(bench: Benc
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "on-worker"])
 def test_a_deadline_ends_a_try_and_a_retry_re_attaches(bench: Bench, deferrable: bool) -> None:
-    bench.emu.configure(duration=1.5)
-    instance = bench.imitation(deferrable=deferrable, timeout=0.6)
+    bench.emu.configure(duration=3.0)
+    instance = bench.imitation(deferrable=deferrable, timeout=1.0)
     instance.finish()
 
     assert instance.errors

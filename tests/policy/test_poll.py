@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -185,6 +186,11 @@ class TestVerdicts:
         kinds = [wait.poll(status("done", code, 400), 100 + step * 10).kind for step in range(3)]
         assert PollKind.FAILED not in kinds[:2]
         assert kinds[2] is PollKind.FAILED
+
+    def test_are_none_of_the_gateways_whatever_stands_beside_it(self):
+        document = {"ResponseMetadata": {"Error": {"CodeN": 199999}}, "data": {"status": "done"}}
+        assert once(answer(document, 400)).kind is PollKind.HOLD
+        assert once(answer(document, 500)).kind is PollKind.WAIT
 
 
 class TestGrace:
@@ -458,6 +464,66 @@ class TestAnything:
     def test_a_deadline_that_has_passed_always_ends_it(self, answers, age):
         wait = Wait(deadline=0.0)
         assert all(wait.poll(observation, age).final for observation in answers)
+
+
+class TestAWorkersClockThatIsWrong:
+    """Age gives a paid task up, so it is taken from the clock that makes the task younger."""
+
+    HOURS = 3600.0
+
+    @staticmethod
+    def told(status: str, at: float) -> Answer:
+        date = dt.datetime.fromtimestamp(at, dt.UTC)
+        return Answer(200, Envelope.BUSINESS, 10000, data={"status": status}, server_date=date)
+
+    def test_hours_ahead_it_does_not_expire_a_task_that_the_vendor_runs(self) -> None:
+        submitted = 1_000_000.0
+        _, decision = decide_poll(
+            PollState(),
+            self.told("generating", submitted + 60),
+            now=submitted + 13 * self.HOURS,
+            submitted_at=submitted,
+            deadline=None,
+            settings=PollSettings(),
+        )
+        assert decision.kind is PollKind.WAIT
+
+    def test_a_minute_ahead_it_leaves_the_grace_in_which_a_new_task_is_not_found(self) -> None:
+        submitted, state = 1_000_000.0, PollState()
+        for seconds in range(0, 30, 5):
+            state, decision = decide_poll(
+                state,
+                self.told("not_found", submitted + seconds),
+                now=submitted + seconds + 60 * 60,
+                submitted_at=submitted,
+                deadline=None,
+                settings=PollSettings(),
+            )
+            assert decision.kind is PollKind.WAIT
+
+    def test_behind_it_only_makes_the_wait_longer(self) -> None:
+        submitted = 1_000_000.0
+        _, decision = decide_poll(
+            PollState(),
+            self.told("generating", submitted + 13 * self.HOURS),
+            now=submitted + 60,
+            submitted_at=submitted,
+            deadline=None,
+            settings=PollSettings(),
+        )
+        assert decision.kind is PollKind.WAIT
+
+    def test_right_it_still_ends_a_wait_at_the_horizon(self) -> None:
+        submitted = 1_000_000.0
+        _, decision = decide_poll(
+            PollState(),
+            self.told("generating", submitted + 13 * self.HOURS),
+            now=submitted + 13 * self.HOURS,
+            submitted_at=submitted,
+            deadline=None,
+            settings=PollSettings(),
+        )
+        assert decision.kind is PollKind.EXPIRED
 
 
 @pytest.mark.parametrize(("late", "kind"), [(0.0, PollKind.EXPIRED), (-0.01, PollKind.WAIT)])

@@ -91,6 +91,29 @@ class TestUnknown:
     def test_a_refusal_beside_a_task_id_that_cannot_be_read(self, code):
         assert judge({"code": code, "data": {"task_id": 7.39e18}}, 400).kind is SubmitKind.UNKNOWN
 
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"code": 50430, "data": None, "task_id": TASK},
+            {"code": 50430, "data": [{"task_id": TASK}]},
+            {"code": 50411, "data": None, "Result": {"data": {"task_id": TASK}}},
+            {"code": 50430, "data": {"task_id": "null"}},
+            {**gateway(100009, "InvalidAccessKey"), "Result": {"task_id": TASK}},
+            {**gateway(100009, "InvalidAccessKey"), "code": 10000},
+        ],
+        ids=[
+            "outside of data",
+            "in a list",
+            "in a result",
+            "no id's text",
+            "beside the gateway",
+            "and success",
+        ],
+    )
+    def test_a_refusal_that_names_a_task_all_the_same(self, document):
+        outcome = judge(document, 400)
+        assert (outcome.kind, outcome.task_id) == (SubmitKind.UNKNOWN, None)
+
     @pytest.mark.parametrize("code", [50500, 50501])
     def test_internal_errors(self, code):
         outcome = judge({"code": code, "data": None, "message": "Internal Error"}, 500)
@@ -261,6 +284,12 @@ answers = st.builds(
     codes,
     data=st.none() | st.dictionaries(st.sampled_from(["task_id", "status", "x"]), values, max_size=3),
 ).filter(lambda answer: answer.envelope is not Envelope.NONE or answer.code is None)
+
+
+@pytest.mark.parametrize("task_id", [None, "", 0, "0", "000"])
+def test_a_refusal_that_says_that_there_is_no_task_created_none(task_id):
+    outcome = judge({"code": 50430, "data": {"task_id": task_id}}, 429)
+    assert (outcome.kind, outcome.throttled) == (SubmitKind.NOT_CREATED, "concurrency")
 
 
 class TestMoney:

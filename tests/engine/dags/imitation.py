@@ -116,6 +116,10 @@ with DAG(
         variant=1,
         output="{{ dag_run.conf.output }}.all-in-one.mp4",
     )
+    # Airflow renders a mapped task's arguments by another way.
+    JimengMotionImitationOperator.partial(
+        task_id="mapped", image_url=IMAGE, video_url=VIDEO, variant=3
+    ).expand(output=["{{ dag_run.conf.output }}.mapped.mp4"])
     # A verdict that fails the task, so that an exception and its traceback are looked at too.
     JimengMotionImitationOperator(
         task_id="refused",

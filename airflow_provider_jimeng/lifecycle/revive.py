@@ -1,0 +1,76 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""
+The way back from *expired*: before a paid result stays lost, or is paid for again, the vendor is asked again.
+
+A vendor that is confused for a quarter of a minute says "no such task" of tasks that it has; a row that was
+given up on that word would stay lost although its result can be had for hours. Asking is free.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS, Answer
+from airflow_provider_jimeng.api.parsing import status_of
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.policy.poll import RUNNING, PollKind, PollState, decide_poll
+from airflow_provider_jimeng.policy.polling import PollSettings
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.client.sync import SyncClient
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.ledger.store import Ledger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Revived:
+    """
+    What the vendor says of a task that was given up.
+
+    :param record: its row; *succeeded* where the vendor has the result.
+    :param running: the vendor still works on it.
+    """
+
+    record: TaskRecord
+    running: bool = False
+
+
+def may_come_back(record: TaskRecord | None, now: float) -> bool:
+    """
+    Return whether the vendor may still have what was given up.
+
+    :param now: the ledger's clock, epoch seconds, as the row's times are.
+    """
+    if record is None or record.state is not TaskState.EXPIRED or record.task_id is None:
+        return False
+    return record.submitted_at is not None and now - record.submitted_at < TASK_LIFETIME_SECONDS
+
+
+def revive(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:
+    """
+    Ask once about a task that was given up, and take it back where the vendor has it after all.
+
+    :raises LostRace: somebody else was faster.
+    """
+    if not may_come_back(record, now := ledger.now()):
+        return Revived(record)
+    observation = client.query(record.scope.req_key, record.task_id or "")
+    _, decision = decide_poll(
+        PollState(),
+        observation,
+        now=now,
+        submitted_at=record.submitted_at,
+        deadline=None,
+        settings=PollSettings(),
+    )
+    if decision.kind is PollKind.SUCCEEDED:
+        log.warning(
+            "Task %s was given up as expired, and the vendor has its result after all.", record.task_id
+        )
+        return Revived(ledger.record_succeeded(record, request_id=decision.request_id, code=decision.code))
+    running = isinstance(observation, Answer) and status_of(observation) in RUNNING
+    return Revived(record, running=running and decision.kind is PollKind.WAIT)

@@ -1,0 +1,111 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""A ledger that restarts costs no try; one that is gone is told of; nothing is submitted meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_jimeng.exceptions import JimengLedgerError, JimengLedgerUnavailableError
+from airflow_provider_jimeng.hooks import patience
+from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
+from airflow_provider_jimeng.ledger.engine import Database
+
+from tests.legs import Bench, DagRun
+from tests.postgres import PostgresServer, free_port
+
+
+class Leg:
+    """A leg for which the ledger is silent a number of times."""
+
+    def __init__(self, silent: int, error: type[JimengLedgerError] = JimengLedgerUnavailableError) -> None:
+        self.silent, self.error, self.begun = silent, error, 0
+
+    @bears_a_silent_ledger
+    def run(self) -> str:
+        self.begun += 1
+        if self.begun <= self.silent:
+            raise self.error("silent")
+        return "done"
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds that were slept; none of them pass, but the clock says so."""
+    slept: list[float] = []
+    clock = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0]))
+    return slept
+
+
+def test_a_leg_begins_again_until_the_ledger_answers(naps: list[float]) -> None:
+    leg = Leg(silent=5)
+    assert leg.run() == "done"
+    assert (leg.begun, len(naps)) == (6, 5)
+
+
+def test_after_five_minutes_the_try_fails(naps: list[float]) -> None:
+    leg = Leg(silent=10_000)
+    with pytest.raises(JimengLedgerUnavailableError):
+        leg.run()
+    assert sum(naps) == pytest.approx(patience.PATIENCE_SECONDS)
+    assert len(naps) < 60, "it is not asked all the time"
+
+
+def test_what_no_waiting_changes_fails_at_once(naps: list[float]) -> None:
+    with pytest.raises(JimengLedgerError):
+        Leg(silent=1, error=JimengLedgerError).run()
+    assert naps == []
+
+
+def test_a_database_that_does_not_answer_and_one_that_refuses_are_told_apart(postgres_url: str) -> None:
+    with pytest.raises(JimengLedgerUnavailableError):
+        Database(f"postgresql+psycopg2://u@127.0.0.1:{free_port()}/db").uuid()
+    with pytest.raises(JimengLedgerError) as told:
+        Database(postgres_url.rpartition("/")[0] + "/no_such_database").uuid()
+    assert type(told.value) is JimengLedgerError
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    made = PostgresServer().start()
+    yield made
+    made.stop()
+
+
+def test_a_ledger_that_restarts_costs_no_try_and_no_second_submit(
+    bench: Bench, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("AIRFLOW__JIMENG__LEDGER_URL", url)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 60.0)
+    naps: list[float] = []
+
+    def fall_silent(deferred: object) -> None:
+        if not naps:
+            os.kill(server.pid, signal.SIGQUIT)
+            server.wait(20)
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            server.revive()
+
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=nap, monotonic=time.monotonic))
+    instance = bench.imitation(DagRun())
+    instance.finish(fall_silent)
+    assert len(naps) >= 2
+    assert instance.errors == []
+    assert Path(bench.output).exists()
+    assert bench.accepted == 1
