@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_jimeng.exceptions import JimengPermissionError, JimengSpendLimitError
+from airflow_provider_jimeng.exceptions import (
+    JimengNotSentError,
+    JimengPermissionError,
+    JimengSpendLimitError,
+)
 from airflow_provider_jimeng.lifecycle.ensured import InHand
 from airflow_provider_jimeng.policy import slots
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 IMPATIENT = 6
 SECONDS = 3.0
+TRIES = 45
 BREAKER_SECONDS = 0.5
 ARREARS = {
     "50400": "submit:50400,http_status=400,times=0",
@@ -35,12 +40,13 @@ def test_impatient_callers_make_a_handful_of_calls_until_the_account_is_put_righ
 ) -> None:
     monkeypatch.setattr(slots, "BREAKER_SECONDS", BREAKER_SECONDS)
     emu.add_fault(arrears)
-    end = time.monotonic() + SECONDS
+    end, latest = time.monotonic() + SECONDS, time.monotonic() + 10 * SECONDS
     told: list[object] = []
 
     def hammer(name: str) -> None:
         # As retries without a delay do.
-        while time.monotonic() < end:
+        # On a busy machine they are not that impatient; they are to have had their say all the same.
+        while (now := time.monotonic()) < end or (len(told) <= TRIES and now < latest):
             told.append(way.submit(name))
             time.sleep(0.01)
 
@@ -51,10 +57,14 @@ def test_impatient_callers_make_a_handful_of_calls_until_the_account_is_put_righ
         for each in threads:
             each.join()
 
-        # Three that open the breaker, others' sends that were under way then, and a probe at 0.5, 1, 2 s.
-        assert slots.BREAK_AFTER <= len(calls.submits) <= slots.BREAK_AFTER + (IMPATIENT - 1) + 3
-        assert len(told) > 3 * len(calls.submits), "they would have called each time"
-        assert {type(each) for each in told} == {JimengPermissionError, JimengSpendLimitError}
+        # Three that open the breaker, others' sends that were under way then, and a probe at 0.5, 1, 2, 4 ... s.
+        assert slots.BREAK_AFTER <= len(calls.submits) <= slots.BREAK_AFTER + (IMPATIENT - 1) + 6
+        assert len(told) > TRIES, "they would have called each time"
+        # A claim that a busy machine makes too late to be sent is told of as that.
+        assert {type(each) for each in told} - {JimengNotSentError} == {
+            JimengPermissionError,
+            JimengSpendLimitError,
+        }
         assert emu.accepted == 0
 
         emu.clear_faults()
