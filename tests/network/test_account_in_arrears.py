@@ -57,7 +57,7 @@ def test_impatient_callers_make_a_handful_of_calls_until_the_account_is_put_righ
         for each in threads:
             each.join()
 
-        # Three that open the breaker, others' sends that were under way then, and a probe at 0.5, 1, 2, 4 ... s.
+        # Three that open the breaker, others' sends under way then, and a probe at 0.5, 1, 2, 4 ... s.
         assert slots.BREAK_AFTER <= len(calls.submits) <= slots.BREAK_AFTER + (IMPATIENT - 1) + 6
         assert len(told) > TRIES, "they would have called each time"
         # A claim that a busy machine makes too late to be sent is told of as that.
