@@ -138,9 +138,11 @@ class Matrix:
         verdict = self._works.judge(run)
         rows = self._works.rows(run)
         wrong = [*verdict.wrong, *self._works.complaints(run, verdict)]
-        for at, blow in enumerate(blows):
-            if run.work not in blow.works:
-                continue
+        mine = [(at, blow) for at, blow in enumerate(blows) if run.work in blow.works]
+        if wrong and not mine:
+            # It was not struck itself, and came to harm all the same: that is to be seen.
+            mine = [(-1, Blow(run.ended_at, (run.work,), None))]
+        for at, blow in mine:
             point = blow.point or wave.points[run.work][0]
             went_on = first_after(rows, blow.at)
             yield {

@@ -31,6 +31,7 @@ _HEAD = (
     "runs that paid twice",
     "landed",
     "unknown, told as that",
+    "runs that a person cleared",
     "runs in which anything was wrong",
 )
 
@@ -80,6 +81,7 @@ def _whole(records: Sequence[Record]) -> Iterator[str]:
             twice,
             fates["landed"],
             fates["unknown"],
+            sum(bool(each["cleared"]) for each in runs),
             lost,
         ]
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"

@@ -35,6 +35,8 @@ class Run:
     run_id: str = ""
     state: str = "not started"
     ended_at: float = 0.0
+    #: How it ended before a person cleared what had failed.
+    alone: str = "not started"
     cleared: int = 0
 
 
@@ -97,6 +99,8 @@ class Works:
 
     def clear_failed(self, runs: list[Run]) -> None:
         """Do with failed runs what a person does: clear what failed. It must not cost a second submit."""
+        for run in runs:
+            run.alone = run.state
         failed = [run for run in runs if run.state == "failed"]
         if not failed:
             return
@@ -126,8 +130,8 @@ class Works:
         if run.state not in RUN_DONE:
             yield f"the run never ended: {run.state}"
         told = verdict.fates.get("unknown", 0)
-        if run.state == "failed" and not told:
-            yield "the run failed, and nothing of it is unknown"
+        if "failed" in (run.state, run.alone) and not told:
+            yield "the run failed, and nothing of it is unknown: a person had to clear it"
         if run.state == "success" and verdict.fates.get("landed", 0) != verdict.items:
             yield f"the run succeeded with {dict(verdict.fates)}"
         unlanded = verdict.items - verdict.fates.get("landed", 0) - told
