@@ -2,7 +2,7 @@
 """
 Turn records into the tables of docs/reliability.md::
 
-    python -m tests.engine.chaos.table RECORDS... > tables.md
+    python -m tests.engine.chaos.table RECORDS... --into docs/reliability.md
 
 Pure but for the reading: every number is counted from the records, and a record that is wrong is shown.
 """
@@ -127,10 +127,26 @@ def _cell(found: Sequence[Record]) -> str:
     return told + ("; **" + "; ".join(wrong) + "**" if wrong else "")
 
 
+BEGIN, END = "<!-- chaos: begin -->\n", "<!-- chaos: end -->\n"
+
+
+def into(page: str, records: Sequence[Record]) -> str:
+    """Return a page with the tables between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "\n".join(tables(records)) + "\n" + END + after
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.engine.chaos.table", description=__doc__)
     parser.add_argument("records", type=Path, nargs="+")
-    print("\n".join(tables(read(parser.parse_args(arguments).records))))
+    parser.add_argument("--into", type=Path, help="a page with the two marks; else to standard output")
+    chosen = parser.parse_args(arguments)
+    records = read(chosen.records)
+    if chosen.into is None:
+        print("\n".join(tables(records)))
+    else:
+        chosen.into.write_text(into(chosen.into.read_text(encoding="utf-8"), records), encoding="utf-8")
 
 
 if __name__ == "__main__":
