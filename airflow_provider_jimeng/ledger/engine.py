@@ -141,6 +141,13 @@ def _set_up_postgresql(dbapi_connection: Any, _: Any) -> None:
     dbapi_connection.commit()
 
 
+def _leave_as_it_is(dbapi_connection: Any, _: Any) -> None:
+    """Take the server's own word for durability: MySQL has no setting of a session for it."""
+
+
+_SET_UP = {"postgresql": _set_up_postgresql}
+
+
 def _keep_private(file: str) -> None:
     """
     Make a new ledger's file for its owner and, as the umask has it, its group; tell of one that all can open.
@@ -198,8 +205,7 @@ def _engine(url: URL) -> Engine:
         connect_args={"connect_timeout": 10},
         hide_parameters=True,
     )
-    if engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", _set_up_postgresql)
+    event.listen(engine, "connect", _SET_UP.get(engine.dialect.name, _leave_as_it_is))
     return engine
 
 
