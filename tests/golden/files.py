@@ -51,10 +51,10 @@ def swap_in_ledger(file: Path, pairs: dict[str, str]) -> None:
     """Replace words in every text of a ledger, and bring the digests of places up to date."""
     database = sqlite3.connect(file)
     for table in TABLES:
-        columns = database.execute(f"SELECT name, type FROM pragma_table_info('{table}')").fetchall()
+        columns = database.execute(f"SELECT name, type FROM pragma_table_info('{table}')").fetchall()  # noqa: S608 - of constants
         for name in [name for name, kind in columns if kind == "TEXT" or kind.startswith("VARCHAR")]:
             for old, new in pairs.items():
-                database.execute(f"UPDATE {table} SET {name} = replace({name}, ?, ?)", (old, new))
+                database.execute(f"UPDATE {table} SET {name} = replace({name}, ?, ?)", (old, new))  # noqa: S608 - of constants
     for number, uri in database.execute("SELECT id, uri FROM jimeng_landings").fetchall():
         digest = hashlib.sha256(uri.encode()).hexdigest()
         database.execute("UPDATE jimeng_landings SET uri_digest = ? WHERE id = ?", (digest, number))
@@ -81,9 +81,9 @@ def as_postgres(file: Path) -> str:
             str(CreateIndex(each).compile(dialect=dialect)) for each in sorted(table.indexes, key=str)
         ]
         names = [column.name for column in table.columns]
-        for row in database.execute(f"SELECT {', '.join(names)} FROM {table.name} ORDER BY 1"):
+        for row in database.execute(f"SELECT {', '.join(names)} FROM {table.name} ORDER BY 1"):  # noqa: S608 - of constants
             values = [_literal(column, value) for column, value in zip(table.columns, row, strict=True)]
-            statements.append(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(values)})")
+            statements.append(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(values)})")  # noqa: S608 - of constants
         if "id" in names:
             last = database.execute(
                 "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)

@@ -116,7 +116,7 @@ class Upgraded:
         database = sqlite3.connect(file)
         for table, columns in _MOMENTS.items():
             for column in columns:
-                database.execute(f"UPDATE {table} SET {column} = {column} + ?", (self._later,))
+                database.execute(f"UPDATE {table} SET {column} = {column} + ?", (self._later,))  # noqa: S608 - of constants
         database.commit()
         database.close()
 
