@@ -97,16 +97,26 @@ PARTS = [
     _zone(20, 440, 600, 150, "yours"),
     _zone(690, 20, 250, 570, "the vendor"),
     Box(40, 60, 170, 84, "DAG author", ("operators, sensor,", "batch operator, hooks")).svg(),
-    Box(228, 60, 372, 84, "worker leg: lifecycle", ("want · decide · claim · send · settle", "harvest · land")).svg(),
-    Box(250, 180, 350, 66, "triggerer: JimengTaskTrigger", ("only watches: asks, reads, never writes",)).svg(),
-    Box(228, 290, 192, 110, "ledger", ("tasks by content,", "slots, limits,", "landings, waiters"), "truth").svg(),
+    Box(
+        228, 60, 372, 84, "worker leg: lifecycle", ("want · decide · claim · send · settle", "harvest · land")
+    ).svg(),
+    Box(
+        250, 180, 350, 66, "triggerer: JimengTaskTrigger", ("only watches: asks, reads, never writes",)
+    ).svg(),
+    Box(
+        228, 290, 192, 110, "ledger", ("tasks by content,", "slots, limits,", "landings, waiters"), "truth"
+    ).svg(),
     Box(450, 290, 150, 110, "policy, api", ("pure decisions:", "codes, polls,", "back-off, slots")).svg(),
     Box(40, 180, 170, 66, "commands, links", ("plan · release · adopt",)).svg(),
     Box(40, 480, 250, 90, "inputs", ("https, s3, gs, tos, abfs:", "presigned, looked at first")).svg(),
-    Box(350, 480, 250, 90, "outputs", ("any fsspec place: videos, pictures,", "report.html, summary.json")).svg(),
+    Box(
+        350, 480, 250, 90, "outputs", ("any fsspec place: videos, pictures,", "report.html, summary.json")
+    ).svg(),
     Box(715, 60, 200, 84, "submit", ("no idempotency key:", "a second one is paid again")).svg(),
     Box(715, 180, 200, 66, "query", ("free; known for 12 hours",)).svg(),
-    Box(715, 290, 200, 110, "one or two slots", ("held from submit to done;", "18 s per second of video")).svg(),
+    Box(
+        715, 290, 200, 110, "one or two slots", ("held from submit to done;", "18 s per second of video")
+    ).svg(),
     Box(715, 480, 200, 90, "result", ("a link that lives an hour",)).svg(),
     _arrow("210,102 224,102"),
     _arrow("600,88 711,88", "money"),
@@ -134,7 +144,9 @@ PARTS = [
 
 def drawing() -> str:
     """Return the picture."""
-    about = "A worker leg submits once and writes to the ledger, a trigger waits, a worker leg lands the result."
+    about = (
+        "A worker leg submits once and writes to the ledger, a trigger waits, a worker leg lands the result."
+    )
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
