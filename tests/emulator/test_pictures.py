@@ -32,7 +32,7 @@ def caller() -> Iterator[Caller]:
 def made(caller: Caller, *, links: bool = True, **body: Any) -> dict[str, Any]:
     """Submit, and return the answer's data once it is done."""
     answer = caller.call(SUBMIT_ACTION, {"req_key": PICTURES, "prompt": "a cat", **body})
-    asked = {"req_json": '{"return_url": true}'} if links else {}
+    asked: dict[str, Any] = {"req_json": '{"return_url": true}'} if links else {}
     told = caller.query(answer.json()["data"]["task_id"], PICTURES, **asked).json()["data"]
     assert told["status"] == "done"
     return dict(told)

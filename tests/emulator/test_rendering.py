@@ -183,18 +183,18 @@ def test_a_prompt_gets_a_real_picture_of_the_size_it_asks_for(studio: Caller) ->
     assert difference(cat, dog) > 10
 
 
-def second(studio: Caller, image: str = IMAGE, video: str = VIDEO, **body: Any) -> str:
+def second(studio: Caller, image: str = IMAGE, video: str = VIDEO, cut: bool | None = None) -> str:
     media = studio.emulator.media_url
     urls = {"image_urls": [media(image)], "video_url": media(video)}
-    answer = studio.call(SUBMIT_ACTION, {"req_key": MOTION_IMITATION_2, **urls, **body})
+    said = {} if cut is None else {"cut_result_first_second_switch": cut}
+    answer = studio.call(SUBMIT_ACTION, {"req_key": MOTION_IMITATION_2, **urls, **said})
     return str(answer.json()["data"]["task_id"])
 
 
 def test_the_second_product_cuts_the_first_second_unless_it_is_told_not_to(studio: Caller) -> None:
-    cut = "cut_result_first_second_switch"
     usual, said, whole = (
-        rendered(studio, second(studio, video="two.mp4", **body), MOTION_IMITATION_2)
-        for body in ({}, {cut: True}, {cut: False})
+        rendered(studio, second(studio, video="two.mp4", cut=cut), MOTION_IMITATION_2)
+        for cut in (None, True, False)
     )
     assert [len(frames(video)) for video in (usual, said, whole)] == [25, 25, 50]
     assert len(frames(rendered(studio, submit(studio, video="two.mp4")))) == 50

@@ -19,6 +19,7 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks import results
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
+from airflow_provider_jimeng.hooks.landing import fetch_from_vendor
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 from airflow_provider_jimeng.ledger.keys import content_key
 from airflow_provider_jimeng.ledger.parts import part_key
@@ -237,7 +238,7 @@ def test_a_try_that_died_between_two_pictures_goes_on_with_what_is_left(
 ) -> None:
     bench.emu.configure(pictures=3)
     fetched: list[int] = []
-    genuine = results.fetch_from_vendor
+    genuine = fetch_from_vendor
 
     def fetch(hook: Any, watched: Any, into: Path, **options: Any) -> Downloaded:
         fetched.append(options["part"])
