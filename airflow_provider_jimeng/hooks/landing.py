@@ -10,12 +10,12 @@ from airflow_provider_jimeng.api.products import takes_image_and_video
 from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt
-from airflow_provider_jimeng.lifecycle.land import Lander
+from airflow_provider_jimeng.lifecycle.land import Landed, Lander
 from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
@@ -104,6 +104,23 @@ def fresh_urls(hook: JimengHook, watched: Watched) -> list[str]:
 def watched_of(record: TaskRecord) -> Watched:
     """Return what to ask the vendor about for a row."""
     return Watched(record.task_id or "", record.scope.req_key, record.submitted_at)
+
+
+def landed_dict(landed: Landed, further: Sequence[Landed] = ()) -> dict[str, Any]:
+    """Return what goes to XCom and asset events; ``further`` only where a task made several things."""
+    told = _dict(landed)
+    if further:
+        told["further"] = [_dict(each) for each in further]
+    return told
+
+
+def _dict(landed: Landed) -> dict[str, Any]:
+    return {
+        "uri": landed.uri,
+        "bytes": landed.bytes,
+        "sha256": landed.sha256,
+        "content_type": landed.content_type,
+    }
 
 
 def announce(context: Mapping[str, Any], outlets: Any, extra: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.models import MOST_RESULTS
 from airflow_provider_jimeng.api.products import takes_image_and_video
@@ -14,7 +14,6 @@ from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.media.kinds import suffix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
@@ -89,20 +88,3 @@ def _tell_of_suffix(landed: Landed) -> None:
     is_a = suffix_of(landed.content_type)
     if landed.fresh and suffix and _ALIKE.get(suffix, suffix) != is_a:
         log.warning("%s is named as it was asked for, but it is %s.", landed.uri, landed.content_type)
-
-
-def landed_dict(landed: Landed, further: Sequence[Landed] = ()) -> dict[str, Any]:
-    """Return what goes to XCom and asset events; ``further`` only where a task made several things."""
-    told = _dict(landed)
-    if further:
-        told["further"] = [_dict(each) for each in further]
-    return told
-
-
-def _dict(landed: Landed) -> dict[str, Any]:
-    return {
-        "uri": landed.uri,
-        "bytes": landed.bytes,
-        "sha256": landed.sha256,
-        "content_type": landed.content_type,
-    }

@@ -19,11 +19,12 @@ from airflow_provider_jimeng.hooks.landing import (
     announce,
     fetch_from_vendor,
     fresh_urls,
+    landed_dict,
     lander,
     watched_of,
 )
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
-from airflow_provider_jimeng.hooks.results import land_all, landed_dict
+from airflow_provider_jimeng.hooks.results import land_all
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState

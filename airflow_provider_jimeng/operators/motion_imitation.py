@@ -16,9 +16,9 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
-from airflow_provider_jimeng.hooks.landing import announce, lander
+from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
-from airflow_provider_jimeng.hooks.results import land_all, landed_dict
+from airflow_provider_jimeng.hooks.results import land_all
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher
 from airflow_provider_jimeng.ledger.states import TaskState
