@@ -18,6 +18,7 @@ from airflow_provider_jimeng.api.models import (
     Endpoint,
     SignedRequest,
 )
+from airflow_provider_jimeng.api.products import OPTIONS, asks_for_links
 from airflow_provider_jimeng.api.signing import sign_request
 from airflow_provider_jimeng.exceptions import JimengInputError
 
@@ -25,42 +26,49 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-__all__ = ["build_request", "encode_body", "query_body", "submit_body", "urls_of_body"]
+__all__ = ["build_request", "encode_body", "parts_of_body", "query_body", "submit_body"]
 
+_LINKS = {"return_url": True}
 _JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
-def submit_body(req_key: str, image_url: str, video_url: str) -> dict[str, Any]:
+def submit_body(
+    req_key: str, image_url: str, video_url: str, options: Mapping[str, bool] | None = None
+) -> dict[str, Any]:
     """
     Build the body that submits one motion imitation.
 
     :param req_key: one of the two products; 2.0 takes a list of one image.
     :param image_url: the character; the vendor must be able to fetch it until the task is done.
     :param video_url: the template.
+    :param options: the product's switches, checked.
     :raises JimengInputError: for another product, whose body this release does not know.
     """
     if req_key == MOTION_IMITATION:
-        return {"req_key": req_key, "image_url": image_url, "video_url": video_url}
+        return {"req_key": req_key, "image_url": image_url, "video_url": video_url, **(options or {})}
     if req_key == MOTION_IMITATION_2:
-        return {"req_key": req_key, "image_urls": [image_url], "video_url": video_url}
+        return {"req_key": req_key, "image_urls": [image_url], "video_url": video_url, **(options or {})}
     raise JimengInputError(
         "req_key: this product takes a body of its own; give `body` in place of image_url and video_url. "
         "Nothing was sent, nothing was paid."
     )
 
 
-def urls_of_body(req_key: str, body: Mapping[str, Any]) -> tuple[Any, Any] | None:
+def parts_of_body(req_key: str, body: Mapping[str, Any]) -> tuple[Any, Any, dict[str, Any]] | None:
     """
-    Return image and video of a body that :func:`submit_body` might have built, ``None`` for any other body.
+    Return image, video and options of a body that :func:`submit_body` might have built, else ``None``.
 
-    The values come unchecked. A body that says more than the two URLs is another wish.
+    The values come unchecked. A body that says more than these is another wish.
     """
+    known = OPTIONS.get(req_key, frozenset())
     given = {name: value for name, value in body.items() if name != "req_key"}
+    options = {name: given.pop(name) for name in sorted(known & given.keys())}
     if req_key == MOTION_IMITATION and given.keys() == {"image_url", "video_url"}:
-        return given["image_url"], given["video_url"]
+        return given["image_url"], given["video_url"], options
     if req_key == MOTION_IMITATION_2 and given.keys() == {"image_urls", "video_url"}:
         images = given["image_urls"]
-        return (images[0], given["video_url"]) if isinstance(images, list) and len(images) == 1 else None
+        if isinstance(images, list) and len(images) == 1:
+            return images[0], given["video_url"], options
     return None
 
 
@@ -71,9 +79,11 @@ def query_body(req_key: str, task_id: str, req_json: str | Mapping[str, Any] | N
     :param req_key: that of the submit; another one finds no task.
     :param task_id: from the submit's answer.
     :param req_json: options of the result (``aigc_meta``); they change the file, so give the same at every
-        query.
+        query. Products that make pictures are asked for links, unless told otherwise.
     """
     body: dict[str, Any] = {"req_key": req_key, "task_id": task_id}
+    if req_json is None and asks_for_links(req_key):
+        req_json = _LINKS
     if req_json is not None:
         body["req_json"] = req_json if isinstance(req_json, str) else encode_body(req_json).decode()
     return body

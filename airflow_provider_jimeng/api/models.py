@@ -21,6 +21,8 @@ API_VERSION = "2022-08-31"
 
 #: Vendor: "not_found: no such task, or expired (12 h)".
 TASK_LIFETIME_SECONDS = 12 * 3600.0
+#: Pictures that one task may give: the vendor says 15, without input pictures.
+MOST_RESULTS = 16
 #: Vendor facts, section 4: result URLs live one hour.
 RESULT_URL_LIFETIME_SECONDS = 3600.0
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_jimeng.api.codes import RULES, SUCCESS, code_named
-from airflow_provider_jimeng.api.models import Answer, Envelope
+from airflow_provider_jimeng.api.models import MOST_RESULTS, Answer, Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ __all__ = [
     "is_no_id",
     "parse_answer",
     "readable_task_id",
+    "result_urls_of",
     "status_of",
     "task_id_of",
     "video_url_of",
@@ -309,19 +310,29 @@ def status_of(answer: Answer) -> str | None:
     return clean_text(value, _ID_CHARS) or None if isinstance(value, str) else None
 
 
+def result_urls_of(answer: Answer) -> list[str]:
+    """
+    Read the links of all that a task made, in the vendor's order.
+
+    One video, or, of products that make pictures, one or several of these: each is paid for.
+
+    :param answer: of a query; the links live one hour (the vendor says a day for pictures) and their query
+        strings are secrets.
+    """
+    if answer.data is None:
+        return []
+    images = answer.data.get("image_urls")
+    candidates = [answer.data.get("video_url"), *(images[:MOST_RESULTS] if isinstance(images, list) else [])]
+    return list(dict.fromkeys(url for url in map(_fetchable, candidates) if url is not None))
+
+
 def video_url_of(answer: Answer) -> str | None:
     """
-    Read the result's URL.
-
-    Products that make images give theirs in ``image_urls``; of these the first is taken.
+    Read the result's URL, the first where there are several.
 
     :param answer: of a query; the URL lives one hour and its query string is a secret.
     """
-    if answer.data is None:
-        return None
-    images = answer.data.get("image_urls")
-    candidates = [answer.data.get("video_url"), *(images[:1] if isinstance(images, list) else [])]
-    return next((url for url in map(_fetchable, candidates) if url is not None), None)
+    return next(iter(result_urls_of(answer)), None)
 
 
 def _fetchable(value: object) -> str | None:

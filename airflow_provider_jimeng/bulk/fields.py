@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_jimeng.api.models import MOTION_IMITATION, MOTION_IMITATION_2
+from airflow_provider_jimeng.api.products import OPTIONS
 from airflow_provider_jimeng.api.validation import check_media_url, check_req_key, check_variant
 from airflow_provider_jimeng.bulk.ids import read_id
 from airflow_provider_jimeng.bulk.items import BadLine, Item, Problem
@@ -19,7 +19,7 @@ REQUIRED = ("image", "video")
 KNOWN = frozenset({"id", "image", "video", "variant", "req_key"})
 T = TypeVar("T")
 
-_TAKES_IMAGE_AND_VIDEO = (MOTION_IMITATION, MOTION_IMITATION_2)
+_TAKES_IMAGE_AND_VIDEO = tuple(OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)

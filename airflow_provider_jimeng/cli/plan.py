@@ -43,6 +43,7 @@ def plan_manifest(options: argparse.Namespace) -> int:
     """
     as_a_command_of_airflow()
     from airflow_provider_jimeng.api.models import MOTION_IMITATION
+    from airflow_provider_jimeng.api.products import check_product_options
     from airflow_provider_jimeng.api.validation import check_req_key
     from airflow_provider_jimeng.bulk.manifest import open_manifest
     from airflow_provider_jimeng.bulk.plan import in_words, plan
@@ -57,10 +58,19 @@ def plan_manifest(options: argparse.Namespace) -> int:
         on_unknown_submit=options.on_unknown_submit, on_missing_output=options.on_missing_output
     )
     volatile, nobody = volatile_query_params(), Provenance()
+    switches = check_product_options(options.options, "--options")
 
     def wanted(item: Item) -> Wanted:
         return want(
-            Request(item.image, item.video, item.req_key, None, item.variant, options.force_new),
+            Request(
+                item.image,
+                item.video,
+                item.req_key,
+                None,
+                item.variant,
+                options.force_new,
+                switches.get(item.req_key),
+            ),
             settings=settings,
             provenance=nobody,
             policies=policies,

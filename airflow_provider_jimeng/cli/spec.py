@@ -9,6 +9,7 @@ neither square brackets, which Airflow's help takes for markup, nor percent sign
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import uuid
 from dataclasses import dataclass, field
@@ -52,6 +53,13 @@ def _words(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it must not be empty")
     return text.strip()
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("it is no JSON") from None
 
 
 def _uuid(text: str) -> str:
@@ -357,6 +365,7 @@ _PLAN = Command(
         _value(
             "--force-new", "as the operator's argument: a reason to pay again", metavar="REASON", type=_words
         ),
+        _value("--options", "as the operator's argument: switches per product", metavar="JSON", type=_json),
         Argument(
             ("--on-unknown-submit",),
             {"choices": ("fail", "resubmit"), "default": "fail", "help": "as the operator's argument"},

@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         "--render-height", type=int, default=defaults.render_height, help="(default: %(default)s)"
     )
     parser.add_argument(
+        "--pictures",
+        type=int,
+        default=defaults.pictures,
+        help="pictures per task of a product that makes pictures (default: %(default)s)",
+    )
+    parser.add_argument(
         "--render-workers", type=int, default=1, help="processes that render (default: %(default)s)"
     )
     parser.add_argument("--media", metavar="DIR", help="serve this folder under /media/")
@@ -116,6 +122,7 @@ def _config(options: argparse.Namespace) -> EmulatorConfig:
         query_qps=options.query_qps,
         results=options.results,
         inputs=options.inputs,
+        pictures=options.pictures,
         render_height=options.render_height,
         render_workers=options.render_workers,
         media_dir=options.media,

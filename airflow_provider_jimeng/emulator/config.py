@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_jimeng.api.models import RESULT_URL_LIFETIME_SECONDS, TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.emulator.pictures import MAX_PICTURES
 
 #: Vendor facts, section 4: about 18 s of processing per second of template video.
 PROCESSING_FACTOR = 18.0
@@ -47,6 +48,7 @@ class EmulatorConfig:
     :param results: ``"render"`` makes a real video from the inputs, ``"cheap"`` a tiny one, unique per task.
     :param inputs: ``"decode"`` fetches and decodes both inputs, ``"fetch"`` looks at their first bytes,
         ``"ignore"`` doesn't touch them; default: ``"decode"`` where results are rendered, else ``"ignore"``.
+    :param pictures: how many a task makes whose product makes pictures, unless its body forces a single one.
     :param render_height: shorter side of a rendered video, in pixels.
     :param render_workers: processes that render.
     :param media_dir: folder served under ``/media/``.
@@ -75,6 +77,7 @@ class EmulatorConfig:
     url_lifetime: float = RESULT_URL_LIFETIME_SECONDS
     results: str = "cheap"
     inputs: str | None = None
+    pictures: int = 1
     render_height: int = 720
     render_workers: int = 1
     media_dir: Path | str | None = None
@@ -96,6 +99,9 @@ class EmulatorConfig:
             _check_number("duration", self.duration, least=0.0)
         for name in ("jitter", "queue_share"):
             _check_number(name, getattr(self, name), least=0.0, most=1.0)
+        if not isinstance(self.pictures, int):
+            raise ValueError(f"pictures: must be a whole number, got {self.pictures!r}")
+        _check_number("pictures", self.pictures, least=1, most=MAX_PICTURES)
         _check_number("render_height", self.render_height, least=16, most=2160)
         _check_number("render_workers", self.render_workers, least=1, most=64)
         _check_concurrency(self.concurrency)

@@ -27,14 +27,14 @@ _CHUNK = 64 * 1024
 #: Faults that strike before a byte of the file is needed.
 _WITHOUT_FILE = frozenset({"status", "html", "empty", "expired", "reset", "hang", "redirect"})
 
-Fetch = Callable[[Task], Awaitable[bytes]]
+Fetch = Callable[[Task, str], Awaitable[bytes]]
 
 
 class Downloads:
     """
-    Serves ``/results/<task_id>.mp4``.
+    Serves ``/results/<task_id>.mp4``, and ``<task_id>-<number>.jpeg`` of products that make pictures.
 
-    :param fetch: the bytes of a task's result; waits for the renderer where it is still at work.
+    :param fetch: the bytes of one of a task's results; waits for the renderer where it is still at work.
     """
 
     def __init__(self, vendor: Vendor, deliverer: Deliverer, fetch: Fetch) -> None:
@@ -62,7 +62,7 @@ class Downloads:
         if fault is not None and fault.kind in _WITHOUT_FILE:
             return await self._refused(request, fault)
         try:
-            data = await self._fetch(task)
+            data = await self._fetch(task, request.match_info["name"])
         except ResultUnavailableError as error:
             book.refuse("download", "unavailable")
             return web.Response(status=500, text=str(error))
@@ -79,15 +79,16 @@ class Downloads:
         return response
 
     def _authorized(self, request: web.Request) -> Task | None:
-        task = self._vendor.book.tasks.get(request.match_info["task_id"])
+        name = request.match_info["name"]
+        task = self._vendor.book.tasks.get(name.partition(".")[0].partition("-")[0])
         expires, nonce, signature = (
             request.query.get(name, "") for name in ("x-expires", "x-nonce", "x-signature")
         )
-        if task is None or nonce in self._dead:
+        if task is None or name not in task.names or nonce in self._dead:
             return None
         if task.verdict != SUCCESS or not task.done(self._vendor.clock.now()):
             return None
-        return task if self._vendor.url_valid(task.task_id, expires, nonce, signature) else None
+        return task if self._vendor.url_valid(name, expires, nonce, signature) else None
 
     async def _refused(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         if fault.kind == "expired":
@@ -110,7 +111,7 @@ class Downloads:
             reply = Reply(
                 200,
                 data,
-                content_type="video/mp4",
+                content_type=_type(request),
                 headers=_digests(data),
                 delivery=Delivery.DRIP,
                 seconds=10.0 if fault.seconds is None else fault.seconds,
@@ -118,12 +119,12 @@ class Downloads:
             return await self._deliverer.send(request, reply)
         if fault.kind == "corrupt":
             headers = _digests(data) if fault.digest else {}
-            return web.Response(body=_flipped(data), content_type="video/mp4", headers=headers)
+            return web.Response(body=_flipped(data), content_type=_type(request), headers=headers)
         # "short" and "cut": half of what Content-Length promises, then the connection is gone.
         if fault.kind == "cut":
             self._dead.add(request.query["x-nonce"])
         response = web.StreamResponse(headers=_digests(data))
-        response.content_type = "video/mp4"
+        response.content_type = _type(request)
         response.content_length = len(data)
         await response.prepare(request)
         await _write(request, response, data[: len(data) // 2], end=False)
@@ -132,6 +133,10 @@ class Downloads:
         elif request.transport is not None:
             request.transport.close()
         return response
+
+
+def _type(request: web.Request) -> str:
+    return "video/mp4" if request.match_info["name"].endswith(".mp4") else "image/jpeg"
 
 
 class _Part(web.StreamResponse):
@@ -160,7 +165,7 @@ def _whole(request: web.Request, data: bytes) -> _Part:
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         response = _Part(status=206, headers=headers)
         response.pending, response.complete = data[first : last + 1], last == len(data) - 1
-    response.content_type = "video/mp4"
+    response.content_type = _type(request)
     response.content_length = len(response.pending)
     return response
 

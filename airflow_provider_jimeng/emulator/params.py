@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, MOTION_IMITATION_2
+from airflow_provider_jimeng.emulator.pictures import LEAST_AREA, MAX_INPUTS, MOST_AREA, TEXT_TO_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +53,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ResultQuery:
-    """A valid query."""
+    """
+    A valid query.
+
+    :param links: whether pictures are wanted as links, and not in the answer.
+    """
 
     req_key: str
     task_id: str
+    links: bool = False
 
 
 def parse_submit(raw: bytes) -> Submission | Invalid:
@@ -68,6 +74,8 @@ def parse_submit(raw: bytes) -> Submission | Invalid:
         invalid = _check_url(body, "image_url") or _check_url(body, "video_url")
     elif req_key == MOTION_IMITATION_2:
         invalid = _check_second_form(body)
+    elif req_key == TEXT_TO_IMAGE:
+        invalid = _check_text_to_image(body)
     else:
         invalid = None
     return invalid or Submission(req_key, body, {name: _countable(value) for name, value in body.items()})
@@ -82,12 +90,15 @@ def parse_query(raw: bytes) -> ResultQuery | Invalid:
     if invalid is not None:
         return invalid
     req_json = body.get("req_json")
+    links = False
     if req_json is not None:
         if not isinstance(req_json, str):
             return Invalid(50204, "req_json must be a string.")
-        if _load(req_json) is None:
+        wishes = _load(req_json)
+        if wishes is None:
             return Invalid(50200, "req_json must hold a JSON object.")
-    return ResultQuery(body["req_key"], body["task_id"])
+        links = wishes.get("return_url") is True
+    return ResultQuery(body["req_key"], body["task_id"], links)
 
 
 def media_urls(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -165,6 +176,42 @@ def _check_second_form(body: Mapping[str, Any]) -> Invalid | None:
     if switch is not None and not isinstance(switch, bool):
         return Invalid(50204, "cut_result_first_second_switch must be a boolean.")
     return _check_url(body, "video_url")
+
+
+def _check_text_to_image(body: Mapping[str, Any]) -> Invalid | None:
+    invalid = _check_text(body, "prompt")
+    if invalid is not None:
+        return invalid
+    images = body.get("image_urls")
+    if images is not None:
+        if not isinstance(images, list) or not all(isinstance(item, str) for item in images):
+            return Invalid(50204, "image_urls must be a list of strings.")
+        if len(images) > MAX_INPUTS:
+            return Invalid(50200, f"image_urls must hold at most {MAX_INPUTS} items.")
+        for image in images:
+            invalid = _check_link(image, "image_urls")
+            if invalid is not None:
+                return invalid
+    for name, kind in (("size", int), ("width", int), ("height", int), ("force_single", bool)):
+        value = body.get(name)
+        if value is not None and type(value) is not kind:
+            return Invalid(50204, f"{name} must be a{'n integer' if kind is int else ' boolean'}.")
+    return _check_area(body)
+
+
+def _check_area(body: Mapping[str, Any]) -> Invalid | None:
+    width, height, size = (body.get(name) for name in ("width", "height", "size"))
+    area = width * height if width is not None and height is not None else size
+    if area is not None and not LEAST_AREA <= area <= MOST_AREA:
+        return Invalid(50200, f"the picture must have {LEAST_AREA} to {MOST_AREA} pixels.")
+    if width is not None and height is not None and min(width, height) < 1:
+        return Invalid(50200, "width and height must be above zero.")
+    scale = body.get("scale")
+    if scale is None:
+        return None
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+        return Invalid(50204, "scale must be a number.")
+    return None if 0 <= scale <= 1 else Invalid(50200, "scale must be from 0 to 1.")
 
 
 def _countable(value: Any) -> Any:

@@ -13,6 +13,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,15 @@ import av
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from airflow_provider_jimeng.emulator.motion import Motion, motions
+from airflow_provider_jimeng.emulator.pictures import render_picture
 from airflow_provider_jimeng.emulator.results import tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FPS = 25
+#: Vendor facts, section 4 (2.0).
+_IMAGES_OF_2, _VIDEOS_OF_2 = ("JPEG", "PNG"), ("mov", "matroska")
 #: Vendor facts, section 4 (2.0): at most 30 s of video.
 MAX_SECONDS = 30.0
 
@@ -63,10 +67,13 @@ def _inspect_image(path: Path, limits: bool) -> Verdict | None:
         with Image.open(path, formats=("JPEG", "PNG", "WEBP")) as image:
             image.load()
             width, height = image.size
+            form = image.format
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return Verdict(50205)
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes of them.
         return Verdict(50207, f"Image decode error: {type(error).__name__}")
+    if limits and form not in _IMAGES_OF_2:
+        return Verdict(50207, f"Image decode error: {form} is not supported.")
     if limits and min(width, height) < 480:
         return Verdict(
             50215, f"Input invalid for this service: the image is {width}x{height}, below 480x480."
@@ -83,8 +90,11 @@ def _inspect_video(path: Path, limits: bool) -> Verdict:
             frame = next(film.decode(stream))
             width, height = frame.width, frame.height
             length = _length(film, stream)
+            container = film.format.name
     except (av.FFmpegError, IndexError, StopIteration, ValueError, OSError) as error:
         return Verdict(50210, f"Video decode error: {type(error).__name__}")
+    if limits and not container.startswith(_VIDEOS_OF_2):
+        return Verdict(50210, f"Video decode error: {container} is not supported.")
     if length > MAX_SECONDS + 0.5:
         return Verdict(50214)
     long_side, short_side = max(width, height), min(width, height)
@@ -103,12 +113,19 @@ def _length(film: Any, stream: Any) -> float:
 
 
 def render(
-    image: Path | None, video: Path | None, output: Path, *, height: int, tag: Mapping[str, Any]
+    image: Path | None,
+    video: Path | None,
+    output: Path,
+    *,
+    height: int,
+    tag: Mapping[str, Any],
+    cut: bool = False,
 ) -> None:
     """
     Make one result: H.264 in a faststart MP4, 25 fps, in the image's aspect.
 
     :param height: the shorter side, in pixels.
+    :param cut: leave the first second out, as 2.0 does unless told otherwise.
     :param tag: written behind the media, see :func:`~airflow_provider_jimeng.emulator.results.result_tag`.
     """
     scene = _Scene(image, height, str(tag.get("task_id", "")))
@@ -119,7 +136,8 @@ def render(
         stream.width, stream.height = scene.size
         stream.pix_fmt = "yuv420p"
         stream.options = {"preset": "veryfast", "crf": "27", "threads": "1"}
-        for move, template in zip(moves, _at_rate(video, len(moves)), strict=False):
+        frames = zip(moves, _at_rate(video, len(moves)), strict=False)
+        for move, template in islice(frames, FPS if cut and len(moves) > FPS else 0, None):
             picture: Any = av.VideoFrame
             film.mux(stream.encode(picture.from_image(scene.frame(move, template))))
         film.mux(stream.encode(None))
@@ -216,5 +234,12 @@ def job(order: Mapping[str, Any]) -> dict[str, Any]:
     if order["job"] == "inspect":
         verdict = inspect(image, video, limits=order["limits"])
         return {"code": verdict.code, "message": verdict.message, "seconds": verdict.seconds}
-    render(image, video, Path(order["output"]), height=order["height"], tag=json.loads(order["tag"]))
+    output, tag = Path(order["output"]), json.loads(order["tag"])
+    if order.get("picture"):
+        partial = output.with_name(f"{output.name}.part")
+        width, height = order["picture"]
+        partial.write_bytes(render_picture(tag, (width, height)))
+        os.replace(partial, output)
+    else:
+        render(image, video, output, height=order["height"], tag=tag, cut=bool(order.get("cut")))
     return {"code": 10000, "message": None, "seconds": None}

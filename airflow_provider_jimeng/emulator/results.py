@@ -14,6 +14,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.emulator.pictures import picture_tag
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -70,8 +72,10 @@ def result_tag(video: bytes) -> dict[str, Any] | None:
     """
     Read which task a landed file is the result of: ``{"task_id", "content_key", ...}``.
 
-    ``None`` where the file is cut short, or isn't from an emulator.
+    ``None`` where the file is cut short, or isn't from an emulator. A picture is read as well.
     """
+    if video.startswith(b"\xff\xd8"):
+        return picture_tag(video)
     for kind, payload in _boxes(video):
         if kind == b"free" and payload.startswith(_MARK):
             text, _, rest = payload[len(_MARK) :].partition(b"\0")

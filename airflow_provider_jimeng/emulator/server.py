@@ -84,7 +84,7 @@ class Server:
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES + 1024)
-        app.router.add_get("/results/{task_id}.mp4", self._downloads.handle)
+        app.router.add_get("/results/{name}", self._downloads.handle)
         self.control.add_routes(app)
         folder = self.vendor.config.media_dir
         if folder is not None:

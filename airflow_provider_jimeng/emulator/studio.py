@@ -22,6 +22,7 @@ import aiohttp
 from airflow_provider_jimeng.api.models import MOTION_IMITATION_2
 from airflow_provider_jimeng.emulator.answers import SUCCESS
 from airflow_provider_jimeng.emulator.inputs import InputError, Inputs, fetch_inputs, sniff
+from airflow_provider_jimeng.emulator.pictures import cheap_picture, size_of
 from airflow_provider_jimeng.emulator.pool import WorkerError, WorkerPool
 from airflow_provider_jimeng.emulator.results import ResultUnavailableError, cheap_result
 
@@ -91,14 +92,12 @@ class Studio:
         """A task was read back from the state file: finish what was not."""
         if task.done_at is None and self.config.effective_inputs == "ignore":
             self._vendor.measured(task, clip_seconds=self.config.clip_seconds, code=SUCCESS, message=None)
-        elif task.done_at is None or (
-            task.rendered and task.verdict == SUCCESS and not self._output(task).exists()
-        ):
+        elif task.done_at is None or (task.rendered and task.verdict == SUCCESS and not self._made(task)):
             self.accepted(task)
 
-    async def result(self, task: Task) -> bytes:
+    async def result(self, task: Task, name: str) -> bytes:
         """
-        The bytes of a finished task's result; waits for the renderer where it is still at work.
+        The bytes of one of a finished task's results; waits for the renderer where it is still at work.
 
         :raises ResultUnavailableError: where rendering failed.
         """
@@ -109,8 +108,8 @@ class Studio:
         if task.task_id in self._failed:
             raise ResultUnavailableError(f"rendering failed: {self._failed[task.task_id]}")
         if not task.rendered:
-            return cheap_result(_tag(task))
-        output = self._output(task)
+            return cheap_picture(task.tag(name)) if task.pictures else cheap_result(task.tag(name))
+        output = self._folder / name
         if not output.exists():
             raise ResultUnavailableError("the emulator was stopped or reset before the result was rendered")
         return await asyncio.to_thread(output.read_bytes)
@@ -164,15 +163,19 @@ class Studio:
 
     async def _render(self, task: Task, inputs: Inputs) -> None:
         order = _order("render", inputs)
+        second = task.req_key == MOTION_IMITATION_2
         try:
-            await self._renderers.run(
-                {
-                    **order,
-                    "output": str(self._output(task)),
-                    "height": self.config.render_height,
-                    "tag": json.dumps(_tag(task)),
-                }
-            )
+            for name in task.names:
+                await self._renderers.run(
+                    {
+                        **order,
+                        "output": str(self._folder / name),
+                        "height": self.config.render_height,
+                        "tag": json.dumps(task.tag(name)),
+                        "picture": size_of(task.body) if task.pictures else None,
+                        "cut": second and task.body.get("cut_result_first_second_switch") is not False,
+                    }
+                )
         except WorkerError as error:
             self._failed[task.task_id] = str(error)
 
@@ -185,14 +188,10 @@ class Studio:
                 await work
         self._work.clear()
 
-    def _output(self, task: Task) -> Path:
-        return self._folder / f"{task.task_id}.mp4"
+    def _made(self, task: Task) -> bool:
+        return all((self._folder / name).exists() for name in task.names)
 
 
 def _order(job: str, inputs: Inputs) -> dict[str, Any]:
     image = None if inputs.image is None else str(inputs.image)
     return {"job": job, "image": image, "video": None if inputs.video is None else str(inputs.video)}
-
-
-def _tag(task: Task) -> dict[str, Any]:
-    return {"task_id": task.task_id, "content_key": task.content_key, "content": dict(task.content)}

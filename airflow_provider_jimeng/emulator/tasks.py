@@ -24,6 +24,7 @@ class Task:
     :param planned: real seconds of processing; ``None`` until the template video was measured.
     :param verdict: the code it ends with.
     :param done_at: when it ends and its slot is free; ``None`` until that is certain.
+    :param pictures: how many pictures it makes; 0 where its product makes a video.
     :param rendered: whether its result is a real video, which takes a renderer to make.
     :param answered: ``"ok"``, or the fault that kept the id from the caller.
     """
@@ -43,6 +44,7 @@ class Task:
     message: str | None = None
     answered: str = "ok"
     rendered: bool = False
+    pictures: int = 0
     queries: int = 0
     queries_refused: int = 0
     last_query: float | None = None
@@ -60,6 +62,18 @@ class Task:
             return "done"
         unmeasured = self.planned is None and self.done_at is None
         return "in_queue" if unmeasured or now < self.queue_until else "generating"
+
+    @property
+    def names(self) -> list[str]:
+        """What its results are called, in the order in which a query tells them."""
+        if not self.pictures:
+            return [f"{self.task_id}.mp4"]
+        return [f"{self.task_id}-{number}.jpeg" for number in range(1, self.pictures + 1)]
+
+    def tag(self, name: str) -> dict[str, Any]:
+        """What a result says about where it is from."""
+        told = {"task_id": self.task_id, "content_key": self.content_key, "content": dict(self.content)}
+        return {**told, "number": 1 + self.names.index(name)} if self.pictures else told
 
     @property
     def noticed_after(self) -> float | None:

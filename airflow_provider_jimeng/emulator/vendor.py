@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import hmac
@@ -17,7 +18,14 @@ from airflow_provider_jimeng.emulator.answers import SUCCESS, Reply
 from airflow_provider_jimeng.emulator.clock import Clock
 from airflow_provider_jimeng.emulator.config import PROCESSING_FACTOR, EmulatorConfig
 from airflow_provider_jimeng.emulator.fault_replies import fault_reply
-from airflow_provider_jimeng.emulator.params import Invalid, Submission, parse_query, parse_submit
+from airflow_provider_jimeng.emulator.params import (
+    Invalid,
+    ResultQuery,
+    Submission,
+    parse_query,
+    parse_submit,
+)
+from airflow_provider_jimeng.emulator.pictures import cheap_picture, count_of, makes_pictures
 from airflow_provider_jimeng.emulator.rate import QpsWindow
 from airflow_provider_jimeng.emulator.signature import Account, Received, Refusal, verify
 from airflow_provider_jimeng.emulator.tasks import Task
@@ -166,6 +174,9 @@ class Vendor:
             verdict=SUCCESS if verdict is None else verdict.fault.effective_code,
             message=None if verdict is None else verdict.fault.message,
             rendered=config.results == "render" and measured,
+            pictures=count_of(submission.req_key, submission.body, config.pictures)
+            if makes_pictures(submission.req_key)
+            else 0,
         )
 
     def measured(self, task: Task, *, clip_seconds: float | None, code: int, message: str | None) -> None:
@@ -200,7 +211,7 @@ class Vendor:
         age = None if task is None else now - task.submitted_at
         finished = task is not None and task.done(now)
         struck = self.faults.strike("query", subject, age=age, done=finished)
-        genuine, noticed = self._genuine(task, query.req_key, host, now, started)
+        genuine, noticed = self._genuine(task, query, host, now, started)
         if struck is None or struck.fault.kind == "delay":
             reply = genuine if struck is None else fault_reply(struck.fault, genuine, request_id="")
             self.book.queried(task, now + reply.delay, noticed=noticed, refused=None)
@@ -209,10 +220,10 @@ class Vendor:
         return fault_reply(struck.fault, genuine, request_id=self._request_id())
 
     def _genuine(
-        self, task: Task | None, req_key: str, host: str, now: float, started: float
+        self, task: Task | None, query: ResultQuery, host: str, now: float, started: float
     ) -> tuple[Reply, bool]:
         lifetime = self.config.task_lifetime / self.config.speed
-        if task is None or task.req_key != req_key or now >= task.submitted_at + lifetime:
+        if task is None or task.req_key != query.req_key or now >= task.submitted_at + lifetime:
             return self._business(SUCCESS, {"status": "not_found"}, started), False
         status = task.status(now)
         if status != "done":
@@ -220,28 +231,41 @@ class Vendor:
         if task.verdict != SUCCESS:
             reply = self._business(task.verdict, {"status": "done"}, started, message=task.message)
             return reply, True
-        url = self.result_url(task, host)
-        return self._business(SUCCESS, {"status": "done", "video_url": url}, started), True
+        return self._business(SUCCESS, {"status": "done", **self._results(task, query, host)}, started), True
+
+    def _results(self, task: Task, query: ResultQuery, host: str) -> dict[str, Any]:
+        if not task.pictures:
+            return {"video_url": self.result_url(task, host)}
+        if query.links:
+            urls = [self.result_url(task, host, name) for name in task.names]
+            return {"binary_data_base64": None, "image_urls": urls}
+        # Without the wish for links the pictures themselves are in the answer: here small ones.
+        texts = [base64.b64encode(cheap_picture(task.tag(name))).decode() for name in task.names]
+        return {"binary_data_base64": texts, "image_urls": None}
 
     # -- result URLs -------------------------------------------------------------------------------------
 
-    def result_url(self, task: Task, host: str) -> str:
-        """A freshly signed URL of a result; each call gives another one."""
+    def result_url(self, task: Task, host: str, name: str | None = None) -> str:
+        """
+        A freshly signed URL of a result; each call gives another one.
+
+        :param name: which of the task's results; the first, unless given.
+        """
+        name = name or task.names[0]
         expires = f"{self.clock.now() + self.config.url_lifetime / self.config.speed:.3f}"
         serial = f"{self._rng.getrandbits(48):012x}"
-        signature = self._url_signature(task.task_id, expires, serial)
-        path = f"/results/{task.task_id}.mp4"
-        return f"http://{host}{path}?x-expires={expires}&x-nonce={serial}&x-signature={signature}"
+        signature = self._url_signature(name, expires, serial)
+        return f"http://{host}/results/{name}?x-expires={expires}&x-nonce={serial}&x-signature={signature}"
 
-    def url_valid(self, task_id: str, expires: str, serial: str, signature: str) -> bool:
+    def url_valid(self, name: str, expires: str, serial: str, signature: str) -> bool:
         """Whether a result URL is untampered and not expired."""
-        expected = self._url_signature(task_id, expires, serial)
+        expected = self._url_signature(name, expires, serial)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape")):
             return False
         return self.clock.now() < float(expires)
 
-    def _url_signature(self, task_id: str, expires: str, serial: str) -> str:
-        text = f"{task_id}\n{expires}\n{serial}".encode("utf-8", "surrogateescape")
+    def _url_signature(self, name: str, expires: str, serial: str) -> str:
+        text = f"{name}\n{expires}\n{serial}".encode("utf-8", "surrogateescape")
         return hmac.new(self.book.url_secret.encode(), text, hashlib.sha256).hexdigest()
 
     # -- small things ------------------------------------------------------------------------------------

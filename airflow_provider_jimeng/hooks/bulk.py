@@ -48,15 +48,28 @@ def tools_of(
     force_new: str | None,
     tags: Mapping[str, str],
     probe: bool | None = None,
+    options: Mapping[str, Mapping[str, bool]] | None = None,
 ) -> Tools:
-    """Return what a bulk run works with, for this connection."""
+    """
+    Return what a bulk run works with, for this connection.
+
+    :param options: the switches of each product's items, checked.
+    """
     volatile = volatile_query_params()
     settings, client, ledger = hook.settings, hook.client, hook.ledger
     first = [settings]
 
     def wanted(item: Item) -> Wanted:
         return want(
-            Request(item.image, item.video, item.req_key, None, item.variant, force_new),
+            Request(
+                item.image,
+                item.video,
+                item.req_key,
+                None,
+                item.variant,
+                force_new,
+                (options or {}).get(item.req_key),
+            ),
             settings=settings,
             provenance=terms.provenance,
             policies=terms.policies,

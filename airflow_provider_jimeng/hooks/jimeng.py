@@ -211,14 +211,17 @@ class JimengHook(VolcengineHook):
         force_new: str | None = None,
         slot_timeout: float = 300.0,
         probe: bool | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> str:
         """
         Return the id of a task for this image and template video; see :meth:`submit_task`.
 
+        :param options: the product's switches, such as 2.0's ``cut_result_first_second_switch``; part of the
+            content.
         :param probe: whether the inputs are looked at before they are paid for; by default where the extra
             ``media`` is installed.
         """
-        request = Request(image_url, video_url, req_key, None, variant, force_new)
+        request = Request(image_url, video_url, req_key, None, variant, force_new, options)
         return self._submit(request, slot_timeout, probe)
 
     def _submit(self, request: Request, slot_timeout: float, probe: bool | None = None) -> str:
@@ -266,7 +269,7 @@ class JimengHook(VolcengineHook):
 
         :return: ``task_id``, ``status`` (``running``, ``done``, ``failed``, ``expired``), ``code``,
             ``message``, ``request_id`` and, once it is done, ``video_url``: valid for one hour, ask again
-            for a fresh one.
+            for a fresh one. Where a task gave several results, ``result_urls`` has them all.
         """
         watched = Watched(check_task_id(task_id, "task_id"), check_req_key(req_key, "req_key"))
         _, decision = harvest(self.client, watched, now=time.time())
@@ -304,8 +307,16 @@ def _as_result(task_id: str, decision: PollDecision) -> dict[str, Any]:
         "code": decision.code,
         "message": decision.message,
         "request_id": decision.request_id,
-        "video_url": decision.video_url,
+        **links_of(decision),
     }
+
+
+def links_of(decision: PollDecision) -> dict[str, Any]:
+    """Return a result's links as sensor and hook tell them: one, and all where there are several."""
+    links: dict[str, Any] = {"video_url": decision.video_url}
+    if decision.further_urls:
+        links["result_urls"] = [decision.video_url, *decision.further_urls]
+    return links
 
 
 def wait_on_worker(

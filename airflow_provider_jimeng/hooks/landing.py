@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.api.products import takes_image_and_video
 from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt
@@ -14,7 +15,7 @@ from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
@@ -32,7 +33,7 @@ def lander(hook: JimengHook, *, overwrite: bool, check_sha256: bool = False) -> 
 
 
 def fetch_from_vendor(
-    hook: JimengHook, watched: Watched, into: Path, *, first_url: str | None = None
+    hook: JimengHook, watched: Watched, into: Path, *, first_url: str | None = None, part: int = 1
 ) -> Downloaded:
     """
     Ask the vendor for the result's URL and download it.
@@ -40,19 +41,37 @@ def fetch_from_vendor(
     Every call asks again, because URLs live an hour; nothing is submitted, whatever happens.
 
     :param first_url: a URL that was obtained a moment ago.
+    :param part: which of the task's results, where it made several.
     :raises JimengMissingOutputError: the vendor no longer has the result.
     :raises JimengLandingError: the result could not be fetched now.
     """
     settings = hook.settings
     return download(
-        first_url or _fresh_url(hook, watched),
+        first_url or _one_of(fresh_urls(hook, watched), part, watched),
         into,
         guard=hook.guard,
         timeout=(settings.connect_timeout, settings.read_timeout),
+        pictures=not takes_image_and_video(watched.req_key),
     )
 
 
-def _fresh_url(hook: JimengHook, watched: Watched) -> str:
+def _one_of(urls: list[str], part: int, watched: Watched) -> str:
+    if part <= len(urls):
+        return urls[part - 1]
+    raise JimengLandingError(
+        f"The vendor gave {len(urls)} results of this task now, and more before; result {part} is not among "
+        "them. The task is paid and known: a retry asks again",
+        task_id=watched.task_id,
+    )
+
+
+def fresh_urls(hook: JimengHook, watched: Watched) -> list[str]:
+    """
+    Ask the vendor for the links of all that a task made.
+
+    :raises JimengMissingOutputError: the vendor no longer has it.
+    :raises JimengLandingError: it gave no link now.
+    """
     state, decision = None, None
     for ask in range(_ASKS):
         state, decision = harvest(hook.client, watched, now=time.time(), state=state)
@@ -60,7 +79,7 @@ def _fresh_url(hook: JimengHook, watched: Watched) -> str:
             hook.client, watched, state, decision, now=time.time, sleep=time.sleep
         )
         if decision.kind is PollKind.SUCCEEDED and decision.video_url:
-            return decision.video_url
+            return [decision.video_url, *decision.further_urls]
         if decision.kind in (PollKind.EXPIRED, PollKind.FAILED):
             raise JimengMissingOutputError(
                 f"The vendor no longer gives out this result ({decision.message or decision.kind.value}); it "
@@ -87,8 +106,15 @@ def watched_of(record: TaskRecord) -> Watched:
     return Watched(record.task_id or "", record.scope.req_key, record.submitted_at)
 
 
-def landed_dict(landed: Landed) -> dict[str, Any]:
-    """Return what goes to XCom and asset events."""
+def landed_dict(landed: Landed, further: Sequence[Landed] = ()) -> dict[str, Any]:
+    """Return what goes to XCom and asset events; ``further`` only where a task made several things."""
+    told = _dict(landed)
+    if further:
+        told["further"] = [_dict(each) for each in further]
+    return told
+
+
+def _dict(landed: Landed) -> dict[str, Any]:
     return {
         "uri": landed.uri,
         "bytes": landed.bytes,

@@ -160,7 +160,7 @@ class VolcengineHook(BaseHook):
         :param url: with its query; what is signed is what must be sent, byte for byte.
         :param date: aware; now, unless given. The vendor refuses a date that is off, so sign again for each
             attempt.
-        :returns: all headers to send. ``Authorization`` is a secret for some minutes: don't log it.
+        :return: all headers to send. ``Authorization`` is a secret for some minutes: don't log it.
         """
         settings = self.settings
         return sign_request(

@@ -14,6 +14,7 @@ from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger import census, limits, listing, upkeep, views
 from airflow_provider_jimeng.ledger.engine import Database, database_for, read_clock
 from airflow_provider_jimeng.ledger.identity import Identified
+from airflow_provider_jimeng.ledger.parts import keys_of
 from airflow_provider_jimeng.ledger.rows import get
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class LedgerAdmin(Identified):
 
     def landings_of(self, records: Iterable[TaskRecord]) -> dict[tuple[str, int], Sequence[LandingRecord]]:
         """Return where the results of some rows lie, by content key and attempt."""
-        keys = {record.content_key for record in records}
+        keys = {key for record in records for key in keys_of(record.content_key, record.scope.req_key)}
         return self._database.read(lambda conn: listing.landings_by_key(conn, keys))
 
     def accounts(self) -> list[str]:

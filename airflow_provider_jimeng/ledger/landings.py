@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, update
 
 from airflow_provider_jimeng.ledger.engine import read_clock
 from airflow_provider_jimeng.ledger.moves import change, open_row
+from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.records import LandingRecord, LostRace, TaskRecord
 from airflow_provider_jimeng.ledger.schema import digest, landings
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -29,14 +30,20 @@ def record_landing(
     etag: str | None,
     sha256: str,
     content_type: str | None,
+    part: int = 1,
 ) -> LandingRecord:
-    """Write that an attempt's result lies at a place; the first makes a ``landed`` of a succeeded row."""
+    """
+    Write that an attempt's result lies at a place; the first makes a ``landed`` of a succeeded row.
+
+    :param part: which of a task's results; only the first one's landing is the row's. It is landed last, so
+        that a row is ``landed`` when all of them are.
+    """
     row, already = open_row(conn, record, (TaskState.LANDED,))
     now = read_clock(conn)
-    if not already:
+    if not already and part == 1:
         change(conn, row, TaskState.LANDED, now, landed_at=now)
     values: dict[str, Any] = {
-        "content_key": row.content_key,
+        "content_key": part_key(row.content_key, part),
         "attempt": row.attempt,
         "uri": uri,
         "uri_digest": digest(uri),

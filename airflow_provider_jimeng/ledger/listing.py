@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select
 
 from airflow_provider_jimeng.ledger.engine import clock, read_clock
+from airflow_provider_jimeng.ledger.parts import content_of
 from airflow_provider_jimeng.ledger.rows import landing_record, task_record
 from airflow_provider_jimeng.ledger.schema import landings, limits, tasks
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -146,10 +147,14 @@ def accounts(conn: Connection) -> list[str]:
 def landings_by_key(
     conn: Connection, keys: Collection[str]
 ) -> dict[tuple[str, int], Sequence[LandingRecord]]:
-    """Return the landings of some contents, by content key and attempt, oldest first."""
+    """
+    Return the landings of some contents, by content key and attempt, oldest first.
+
+    :param keys: as :func:`.parts.keys_of` makes them; what a task made further stands with its content.
+    """
     query = select(landings).where(landings.c.content_key.in_(sorted(set(keys)))).order_by(landings.c.id)
     found: dict[tuple[str, int], list[LandingRecord]] = {}
     for row in conn.execute(query):
         landing = landing_record(row)
-        found.setdefault((landing.content_key, landing.attempt), []).append(landing)
+        found.setdefault((content_of(landing.content_key), landing.attempt), []).append(landing)
     return dict(found)

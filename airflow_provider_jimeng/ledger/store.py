@@ -298,15 +298,24 @@ class Ledger(BatchQuestions, Identified):
         etag: str | None = None,
         sha256: str,
         content_type: str | None = None,
+        part: int = 1,
     ) -> LandingRecord:
         """
         Write that the result lies at a place, after it does; the first landing makes the row ``landed``.
 
+        :param part: which of a task's results, where it made several; a further one changes no row.
         :raises LostRace: the row is neither succeeded nor landed.
         """
         return self._database.write(
             lambda conn: landings.record_landing(
-                conn, record, uri=uri, size=size, etag=etag, sha256=sha256, content_type=content_type
+                conn,
+                record,
+                uri=uri,
+                size=size,
+                etag=etag,
+                sha256=sha256,
+                content_type=content_type,
+                part=part,
             )
         )
 

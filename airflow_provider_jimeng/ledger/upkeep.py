@@ -23,6 +23,7 @@ from airflow_provider_jimeng.ledger.limits import (
     save_limits,
     set_paused,
 )
+from airflow_provider_jimeng.ledger.parts import content_of, keys_of
 from airflow_provider_jimeng.ledger.records import LostRace, Scope, TaskRecord
 from airflow_provider_jimeng.ledger.rows import must_get
 from airflow_provider_jimeng.ledger.schema import digest, landings, limits, tasks
@@ -122,9 +123,7 @@ def forget_row(conn: Connection, seen: TaskRecord, *, reason: str, by: str) -> T
             content_key=row.content_key,
             task_id=row.task_id,
         )
-    conn.execute(
-        delete(landings).where(landings.c.content_key == row.content_key, landings.c.attempt == row.attempt)
-    )
+    _delete_landings(conn, {(key, row.attempt) for key in keys_of(row.content_key, row.scope.req_key)})
     conn.execute(delete(tasks).where(tasks.c.id == row.id))
     words = (
         f"row {row.id} (content {row.content_key}, attempt {row.attempt}, {row.state}, task {row.task_id}) "
@@ -144,7 +143,7 @@ def forget_landing(conn: Connection, uri: str, *, reason: str, by: str) -> Landi
     seen = landing_at(conn, uri)
     if seen is None:
         raise LostRace("The ledger knows of no landing there; nothing was changed.")
-    attempt = and_(tasks.c.content_key == seen.content_key, tasks.c.attempt == seen.attempt)
+    attempt = and_(tasks.c.content_key == content_of(seen.content_key), tasks.c.attempt == seen.attempt)
     row_id = conn.execute(select(tasks.c.id).where(attempt)).scalar()
     row = None if row_id is None else must_get(conn, int(row_id), lock=True)
     done = conn.execute(
@@ -226,13 +225,18 @@ def prune_some(conn: Connection, what: Prunable, *, limit: int) -> Mapping[tuple
     Rows that came back to life since they were looked for (a late id) stay.
     """
     for walk in _prunable_walks(what):
-        columns = (tasks.c.id, tasks.c.account, tasks.c.state, tasks.c.content_key, tasks.c.attempt)
+        columns = (
+            *(tasks.c.id, tasks.c.account, tasks.c.state, tasks.c.content_key, tasks.c.attempt),
+            tasks.c.req_key,
+        )
         query = select(*columns).where(walk).order_by(tasks.c.created_at).limit(limit)
         rows = list(conn.execute(query.with_for_update()))
         if not rows:
             continue
         conn.execute(delete(tasks).where(tasks.c.id.in_([row.id for row in rows])))
-        _delete_landings(conn, {(row.content_key, row.attempt) for row in rows})
+        _delete_landings(
+            conn, {(key, row.attempt) for row in rows for key in keys_of(row.content_key, row.req_key)}
+        )
         return Counter((str(row.account), TaskState(row.state)) for row in rows)
     return {}
 

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,10 @@ from airflow_provider_jimeng.exceptions import (
     JimengMissingOutputError,
     JimengOutputExistsError,
 )
+from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.media.download import Downloaded
+from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, suffix_of
 from airflow_provider_jimeng.media.target import Target
 
 if TYPE_CHECKING:
@@ -79,9 +81,13 @@ class Lander:
             return False
         return not (self.check_sha256 and landing.sha256) or place.sha256() == landing.sha256
 
-    def find(self, record: TaskRecord, target: Target) -> Landed | None:
-        """Return the attempt's landing at the wanted place, if it is intact."""
-        for landing in self._landings(record):
+    def find(self, record: TaskRecord, target: Target, part: int = 1) -> Landed | None:
+        """
+        Return the attempt's landing at the wanted place, if it is intact.
+
+        :param part: which of the task's results, where it made several.
+        """
+        for landing in self._landings(_part_of(record, part)):
             if landing.uri == target.uri and self.intact(landing, target):
                 return _as_landed(landing)
         return None
@@ -122,7 +128,7 @@ class Lander:
                 content_key=key,
             )
 
-    def land(self, record: TaskRecord, target: Target, fetch: Fetch) -> Landed:
+    def land(self, record: TaskRecord, target: Target, fetch: Fetch, part: int = 1) -> Landed:
         """
         Bring a finished task's result to a place.
 
@@ -130,16 +136,18 @@ class Lander:
         downloaded.
 
         :param fetch: downloads the result to a local file.
+        :param part: which of the task's results, where it made several; the first is landed last.
         :raises JimengOutputExistsError: a foreign file stands there; the bytes were kept beside it.
         :raises JimengLandingError: not stored yet; the task is not lost.
         """
-        if (there := self.find(record, target)) is not None:
+        if (there := self.find(record, target, part)) is not None:
             return there
+        wanted = _part_of(record, part)
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
-            source = self._obtain(record, target, local, fetch)
+            source = self._obtain(wanted, target, local, fetch)
             free = target.stat() is None
-            place = self._make_room(record, target, source)
+            place = self._make_room(wanted, target, source)
             # Two tasks that were given one path by mistake may land at the same moment: the second is told.
             stat = place.publish(source.path, exclusive=free and place is target)
             self.ledger.record_landing(
@@ -149,6 +157,7 @@ class Lander:
                 etag=stat.etag,
                 sha256=source.sha256,
                 content_type=source.content_type,
+                part=part,
             )
             if place is not target:
                 raise JimengOutputExistsError(
@@ -170,7 +179,7 @@ class Lander:
         """
         if (there := self.find(record, target)) is not None:
             return there
-        held = Downloaded(Path(), source.size, source.sha256, source.content_type or "video/mp4")
+        held = Downloaded(Path(), source.size, source.sha256, source.content_type or DEFAULT_TYPE)
         if self._make_room(record, target, held) is not target:
             raise JimengOutputExistsError(
                 f"A file that this provider did not write stands at {target.uri}, so the result stays at "
@@ -205,7 +214,7 @@ class Lander:
                 local,
                 elsewhere.size,
                 elsewhere.sha256 or _digest(local),
-                elsewhere.content_type or "video/mp4",
+                elsewhere.content_type or DEFAULT_TYPE,
             )
         for left in reversed(range(_DOWNLOADS)):
             try:
@@ -226,7 +235,7 @@ class Lander:
             return target
         occupant = self.ledger.landing_at(target.uri)
         if occupant is not None and _of(occupant) != (record.content_key, record.attempt):
-            safe = target.beside(f"{occupant.content_key}-{occupant.attempt}.mp4")
+            safe = target.beside(_kept_name(occupant, occupant.content_type))
             if self.intact(occupant, target):
                 # Copied, told, and only then overwritten: a kill between two of these loses neither result.
                 target.copy_to(safe)
@@ -236,7 +245,7 @@ class Lander:
         # A kill between publishing and recording leaves our own bytes with no record of them.
         if self.overwrite or target.sha256() == source.sha256 or self._is_copy(target):
             return target
-        return target.beside(f"{record.content_key}-{record.attempt}.mp4")
+        return target.beside(_kept_name(record, source.content_type))
 
     def _is_copy(self, target: Target) -> bool:
         """Return whether the file is the leftover of one that is safe, as a kill while making room leaves."""
@@ -246,6 +255,16 @@ class Lander:
             if landing.uri.startswith(folder) and self.intact(landing, self.resolve(landing.uri)):
                 return True
         return False
+
+
+def _part_of(record: TaskRecord, part: int) -> TaskRecord:
+    """Return the row as the landings of one of its results know it."""
+    return record if part == 1 else replace(record, content_key=part_key(record.content_key, part))
+
+
+def _kept_name(owner: TaskRecord | LandingRecord, content_type: str | None) -> str:
+    """Return a name that no other result can have; a further result's key has a slash in it."""
+    return f"{owner.content_key.replace('/', '-')}-{owner.attempt}{suffix_of(content_type)}"
 
 
 def _of(landing: LandingRecord) -> tuple[str, int]:

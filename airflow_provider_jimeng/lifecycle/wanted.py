@@ -7,8 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.api.build import submit_body, urls_of_body
+from airflow_provider_jimeng.api.build import parts_of_body, submit_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.api.products import check_options
 from airflow_provider_jimeng.api.validation import (
     check_body,
     check_media_url,
@@ -82,6 +83,7 @@ class Request:
     body: Any = field(default=None, repr=False)
     variant: Any = 0
     force_new: Any = None
+    options: Any = None
 
 
 def rendered(value: Any, field: str) -> Any:
@@ -100,11 +102,11 @@ def rendered(value: Any, field: str) -> Any:
 
 def _asked_for(request: Request, req_key: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the body to send and, of a product that takes an image and a video, the two URLs."""
-    image_url, video_url = request.image_url, request.video_url
+    image_url, video_url, options = request.image_url, request.video_url, request.options
     if request.body is not None:
-        if image_url is not None or video_url is not None:
+        if image_url is not None or video_url is not None or options:
             raise JimengInputError(
-                "body goes without image_url and video_url: give either the whole body or the two URLs. "
+                "body goes without image_url, video_url and options: give either the whole body or these. "
                 "Nothing was paid."
             )
         given = check_body(request.body, "body")
@@ -113,14 +115,26 @@ def _asked_for(request: Request, req_key: str) -> tuple[dict[str, Any], dict[str
                 "body names another req_key than the argument req_key: which product is meant? Nothing was "
                 "paid."
             )
-        urls = urls_of_body(req_key, given)
-        if urls is None:
+        parts = parts_of_body(req_key, given)
+        if parts is None:
             return {**given, "req_key": req_key}, {}
-        # The same wish as with the two arguments, and so the same content: paid for once, not twice.
-        image_url, video_url = urls
+        # The same wish as with the arguments, and so the same content: paid for once, not twice.
+        image_url, video_url, options = parts
     image_url = check_media_url(image_url, "image_url")
     video_url = check_media_url(video_url, "video_url")
-    return submit_body(req_key, image_url, video_url), {"image_url": image_url, "video_url": video_url}
+    body = submit_body(req_key, image_url, video_url, check_options(options, req_key))
+    return body, {"image_url": image_url, "video_url": video_url}
+
+
+def _identity(body: Mapping[str, Any], sources: Mapping[str, str]) -> Mapping[str, Any]:
+    """
+    Return what of a request makes it the content that it is.
+
+    The two URLs where there is nothing else, whatever form their product's body has; else the body. Both are
+    as in every release: another answer here pays for everybody's contents again.
+    """
+    said = {name: value for name, value in body.items() if name != "req_key"}
+    return sources if sources and len(said) == len(sources) else said
 
 
 def want(
@@ -147,8 +161,7 @@ def want(
             "of the same task from paying again. Nothing was paid."
         )
     body, sources = _asked_for(request, req_key)
-    identity = sources or {name: value for name, value in body.items() if name != "req_key"}
-    canonical = canonical_inputs(identity, volatile)
+    canonical = canonical_inputs(_identity(body, sources), volatile)
     scope = settings.scope(req_key)
     return Wanted(
         key=content_key(

@@ -14,7 +14,7 @@ import urllib3
 
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
 from airflow_provider_jimeng.ledger.keys import redact_url
-from airflow_provider_jimeng.media.mp4 import flaw_of
+from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, flaw_of, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,21 +45,23 @@ def download(
     guard: NetworkGuard,
     timeout: tuple[float, float],
     max_bytes: int = MAX_BYTES,
+    pictures: bool = False,
 ) -> Downloaded:
     """
     Stream a result to a local file and check that it arrived whole.
 
-    Length and ``Content-MD5`` are checked where the store sends them, an MP4's structure always: a short or
-    garbled file would otherwise be landed as paid for and be found out when the vendor has deleted the
-    original.
+    Length and ``Content-MD5`` are checked where the store sends them, an MP4's or a picture's structure
+    always: a short or garbled file would otherwise be landed as paid for and be found out when the vendor has
+    deleted the original.
 
     :param url: the vendor's result URL; only its part without the query appears in errors.
     :param timeout: connect and read timeouts, in seconds.
+    :param pictures: whether the product may have made a picture; else only a video is taken.
     :raises JimengLandingError: the task is not lost; ask for a fresh URL and download again.
     """
     try:
         with guard.open(url, timeout=timeout) as response:
-            return _store(response, url, into, max_bytes)
+            return _store(response, url, into, max_bytes, ("video/", "image/") if pictures else ("video/",))
     except JimengInputError as error:
         # The address is refused, but the task behind it is paid: its landing has failed, not its input.
         raise _failed(url, error.message) from error
@@ -68,7 +70,9 @@ def download(
         raise _failed(url, type(error).__name__) from None
 
 
-def _store(response: requests.Response, url: str, into: Path, max_bytes: int) -> Downloaded:
+def _store(
+    response: requests.Response, url: str, into: Path, max_bytes: int, wanted: tuple[str, ...]
+) -> Downloaded:
     if response.status_code != 200:
         raise _failed(url, f"HTTP {response.status_code}", http_status=response.status_code)
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
@@ -83,11 +87,14 @@ def _store(response: requests.Response, url: str, into: Path, max_bytes: int) ->
                 raise _failed(url, f"more than {max_bytes} bytes")
             digest.update(chunk)
             file.write(chunk)
-    content_type = _content_type(response)
-    _check_whole(response, url, into, arriving)
-    if not content_type.startswith("video/"):
+    _check_arrived(response, url, arriving)
+    content_type = _content_type(response, into)
+    if not content_type.startswith(wanted):
         # A page of a proxy or a portal comes with status 200, too.
-        raise _failed(url, f"it is no video but {content_type[:60]!r}")
+        needed = " and no picture" if len(wanted) > 1 else ""
+        raise _failed(url, f"it is no video{needed} but {content_type[:60]!r}")
+    if (flaw := flaw_of(into, content_type)) is not None:
+        raise _failed(url, flaw)
     return Downloaded(into, size, digest.hexdigest(), content_type)
 
 
@@ -119,7 +126,7 @@ def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise zlib.error
 
 
-def _check_whole(response: requests.Response, url: str, path: Path, arrived: _Arriving) -> None:
+def _check_arrived(response: requests.Response, url: str, arrived: _Arriving) -> None:
     size, md5 = arrived.bytes, arrived.md5.digest()
     announced = response.headers.get("Content-Length")
     if announced is not None and announced.isdigit() and int(announced) != size:
@@ -129,14 +136,14 @@ def _check_whole(response: requests.Response, url: str, path: Path, arrived: _Ar
     expected = response.headers.get("Content-MD5")
     if expected is not None and expected != base64.b64encode(md5).decode():
         raise _failed(url, "its bytes do not match Content-MD5")
-    if _content_type(response) == "video/mp4" and (flaw := flaw_of(path)) is not None:
-        raise _failed(url, f"it is not a whole MP4: {flaw}")
 
 
-def _content_type(response: requests.Response) -> str:
+def _content_type(response: requests.Response, path: Path) -> str:
     declared = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    # Object stores serve what was uploaded without a type as a bare stream; the vendor's product is an MP4.
-    return "video/mp4" if declared in ("", "application/octet-stream", "binary/octet-stream") else declared
+    # Object stores serve what was uploaded without a type as a bare stream.
+    if declared in ("", "application/octet-stream", "binary/octet-stream"):
+        return kind_of(path) or DEFAULT_TYPE
+    return "image/jpeg" if declared == "image/jpg" else declared
 
 
 def _failed(url: str, what: str, http_status: int | None = None) -> JimengLandingError:

@@ -58,6 +58,21 @@ class Target:
             f"{self.uri.rpartition('/')[0]}/{SAFE_FOLDER}/{name}",
         )
 
+    def numbered(self, number: int) -> Target:
+        """
+        Return a file next to this one for a further result: ``poster.png`` makes ``poster-2.png``.
+
+        :param number: which result, from 2.
+        """
+        name = posixpath.basename(self.path)
+        stem, dot, suffix = name.rpartition(".")
+        other = f"{stem}-{number}.{suffix}" if dot and stem else f"{name}-{number}"
+        return Target(
+            self.fs,
+            posixpath.join(posixpath.dirname(self.path), other),
+            f"{self.uri.rpartition('/')[0]}/{other}",
+        )
+
     def stat(self) -> Stat | None:
         """
         Return size and etag, ``None`` if the file is not there.

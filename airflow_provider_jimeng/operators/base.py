@@ -108,6 +108,8 @@ class SubmittingOperator(JimengOperator):
     :param image_url: URL of the image that the vendor can fetch (templated).
     :param video_url: URL of the template video that the vendor can fetch (templated).
     :param req_key: the product.
+    :param options: the product's switches, such as 2.0's ``cut_result_first_second_switch``; what is said
+        here is part of the content (templated).
     :param body: the whole request of another product, instead of the two URLs (templated).
     :param variant: a number that makes the same inputs another content, for people who want several results.
     :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the
@@ -128,6 +130,7 @@ class SubmittingOperator(JimengOperator):
         "image_url",
         "video_url",
         "req_key",
+        "options",
         "body",
         "force_new",
         "volcengine_conn_id",
@@ -140,6 +143,7 @@ class SubmittingOperator(JimengOperator):
         image_url: Any = None,
         video_url: Any = None,
         req_key: Any = MOTION_IMITATION,
+        options: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         variant: int = 0,
         on_unknown_submit: str = FAIL,
@@ -156,6 +160,7 @@ class SubmittingOperator(JimengOperator):
         self.image_url = image_url
         self.video_url = video_url
         self.req_key = req_key
+        self.options = options
         self.body = body
         self.variant = variant
         self.on_unknown_submit = on_unknown_submit
@@ -185,7 +190,13 @@ class SubmittingOperator(JimengOperator):
         flag_of(self.deferrable, "deferrable")
         probing_asked_for(self.probe)
         request = Request(
-            self.image_url, self.video_url, self.req_key, self.body, self.variant, self.force_new
+            self.image_url,
+            self.video_url,
+            self.req_key,
+            self.body,
+            self.variant,
+            self.force_new,
+            self.options,
         )
         return self.hook.want(request, provenance=provenance_of(context), policies=self._policies())
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.api.products import check_product_options
 from airflow_provider_jimeng.api.validation import check_choice, check_req_key
 from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
@@ -31,7 +32,7 @@ from airflow_provider_jimeng.triggers import settling
 from airflow_provider_jimeng.triggers.bulk import JimengBulkTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.bulk.content import Folder
@@ -84,6 +85,8 @@ class JimengBatchOperator(JimengOperator):
     :param overwrite: whether files that this provider did not write may be replaced.
     :param force_new: a reason to pay for the same contents again; each reason is paid once (templated).
     :param req_key: the product of lines that name none (templated).
+    :param options: switches per product: ``{req_key: {switch: true or false}}``; part of the contents
+        (templated).
     :param timeout: seconds after which nothing is submitted any more; what runs is still harvested.
     :param poke_interval: seconds between two queries of a task; ``None`` adapts to how long tasks take.
     :param deferrable: wait in the triggerer. The worker refills a slot quicker; a deferred run holds no
@@ -94,7 +97,14 @@ class JimengBatchOperator(JimengOperator):
     :param adopt_output: let this ledger take over a folder whose results another ledger paid for.
     """
 
-    template_fields: Sequence[str] = ("manifest", "output_uri", "force_new", "req_key", "volcengine_conn_id")
+    template_fields: Sequence[str] = (
+        "manifest",
+        "output_uri",
+        "force_new",
+        "req_key",
+        "options",
+        "volcengine_conn_id",
+    )
     template_ext: Sequence[str] = ()
     operator_extra_links: Sequence[Any] = (JimengReportLink(),)
 
@@ -114,6 +124,7 @@ class JimengBatchOperator(JimengOperator):
         overwrite: bool = False,
         force_new: str | None = None,
         req_key: Any = MOTION_IMITATION,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         timeout: float | dt.timedelta = DEFAULT_RUN_SECONDS,
         poke_interval: float | dt.timedelta | None = None,
         deferrable: bool = False,
@@ -138,6 +149,7 @@ class JimengBatchOperator(JimengOperator):
         self.overwrite = overwrite
         self.force_new = force_new
         self.req_key = req_key
+        self.options = options
         self.timeout = timeout
         self.poke_interval = poke_interval
         self.deferrable = deferrable
@@ -267,6 +279,7 @@ class JimengBatchOperator(JimengOperator):
             force_new=self.force_new,
             tags=tags,
             probe=self.probe,
+            options=check_product_options(self.options),
         )
 
     def _point_at_report(self, context: Context, folder: Folder) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,16 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks.defaults import flag_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
-from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.landing import (
+    announce,
+    fetch_from_vendor,
+    fresh_urls,
+    landed_dict,
+    lander,
+    watched_of,
+)
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
+from airflow_provider_jimeng.hooks.results import land_all
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -45,7 +52,8 @@ class JimengLandResultOperator(JimengOperator):
     submitted.
 
     Returns ``uri``, ``bytes``, ``sha256``, ``content_type``, and emits the asset events of its outlets with
-    them.
+    them. Where a task gave several pictures all of them are landed, the others beside the first
+    (``poster.png``, ``poster-2.png``), and ``further`` has a dict of the same four for each.
 
     :param task: a task reference, or a sensor's result (templated).
     :param output: where to: an absolute path or any fsspec URL, naming the file (templated).
@@ -73,20 +81,20 @@ class JimengLandResultOperator(JimengOperator):
             target.check_writable()
             record = row_of(self.hook, reference.task_id, reference.req_key)
             if record is None:
-                landed = self._land_without_row(reference, target)
+                landed, *further = self._land_without_row(reference, target)
             else:
-                landed = self._land(record, target)
+                landed, *further = self._land(record, target)
         except JimengError as error:
             raise for_airflow(error) from error
         self._point_at_object(landed.uri)
         self.log.info(
             "%s %s (%s bytes).", "Landed" if landed.fresh else "Already at", landed.uri, landed.bytes
         )
-        result = landed_dict(landed)
+        result = landed_dict(landed, further)
         announce(context, self.outlets, {**result, "task_id": reference.task_id})
         return result
 
-    def _land(self, record: TaskRecord, target: Target) -> Landed:
+    def _land(self, record: TaskRecord, target: Target) -> list[Landed]:
         raise_if_failed(record)
         record = revive(self.hook.ledger, self.hook.client, record).record
         if record.state is TaskState.SUBMITTED:
@@ -102,21 +110,28 @@ class JimengLandResultOperator(JimengOperator):
                     content_key=record.content_key,
                 )
             record = watcher.record
-        return lander(self.hook, overwrite=self.overwrite).land(
-            record, target, partial(fetch_from_vendor, self.hook, watched_of(record))
-        )
+        return land_all(self.hook, lander(self.hook, overwrite=self.overwrite), record, target)
 
-    def _land_without_row(self, reference: TaskReference, target: Target) -> Landed:
+    def _land_without_row(self, reference: TaskReference, target: Target) -> list[Landed]:
         """Land a task that the ledger does not know, because it was submitted elsewhere."""
+        watched = Watched(reference.task_id, reference.req_key, reference.submitted_epoch)
+        urls = fresh_urls(self.hook, watched)
+        return [
+            self._land_one(watched, target if number == 1 else target.numbered(number), url, number)
+            for number, url in enumerate(urls, 1)
+        ]
+
+    def _land_one(self, watched: Watched, target: Target, url: str, number: int) -> Landed:
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
-            watched = Watched(reference.task_id, reference.req_key, reference.submitted_epoch)
-            source = fetch_from_vendor(self.hook, watched, Path(folder) / "result")
+            source = fetch_from_vendor(
+                self.hook, watched, Path(folder) / "result", first_url=url, part=number
+            )
             if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
                 raise JimengOutputExistsError(
                     f"A file that is not this result stands at {target.uri}. Choose another place or set "
                     "overwrite=True; "
                     "the vendor keeps the result for twelve hours after its submit",
-                    task_id=reference.task_id,
+                    task_id=watched.task_id,
                 )
             stat = target.publish(source.path)
             return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)

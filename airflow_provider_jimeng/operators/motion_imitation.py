@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.client.discretion import forgetful
@@ -17,8 +16,9 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
 from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
-from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
+from airflow_provider_jimeng.hooks.results import land_all
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -56,7 +56,8 @@ class JimengMotionImitationOperator(SubmittingOperator):
     retry, a kill, a clear or a second DAG with the same inputs re-attaches, and pays nothing.
 
     Returns ``uri``, ``bytes``, ``sha256``, ``content_type`` of the landed file and ``task_id``,
-    ``content_key``, ``reused``, ``attempt`` of the task.
+    ``content_key``, ``reused``, ``attempt`` of the task. A product that is asked with a ``body`` may give
+    several pictures: see ``further`` of :class:`~.operators.land.JimengLandResultOperator`.
 
     :param output: where to land the result: an absolute path or any fsspec URL, naming the file (templated).
     :param overwrite: whether a file that this provider did not write may be replaced.
@@ -126,8 +127,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
                 told = None
                 continue
             try:
-                fetch = partial(fetch_from_vendor, self.hook, watched_of(finished))
-                landed = landing.land(finished, target, fetch)
+                landed = land_all(self.hook, landing, finished, target)
             except JimengMissingOutputError:
                 if self.on_missing_output != RESUBMIT or supersede is not None:
                     raise
@@ -198,10 +198,13 @@ class JimengMotionImitationOperator(SubmittingOperator):
             timeout=dt.timedelta(seconds=max(0.0, deadline - time.time())) + _BACKSTOP,
         )
 
-    def _done(self, context: Context, in_hand: InHand, record: TaskRecord, landed: Landed) -> dict[str, Any]:
+    def _done(
+        self, context: Context, in_hand: InHand, record: TaskRecord, results: list[Landed]
+    ) -> dict[str, Any]:
+        landed, *further = results
         self._point_at_object(landed.uri)
         result = {
-            **landed_dict(landed),
+            **landed_dict(landed, further),
             "task_id": record.task_id,
             "content_key": record.content_key,
             "attempt": record.attempt,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_jimeng.api.codes import SUCCESS, CodeRule, Family, OnQuery, rule_for
 from airflow_provider_jimeng.api.models import Answer, Envelope, Observation, TransportFailure
-from airflow_provider_jimeng.api.parsing import status_of, video_url_of
+from airflow_provider_jimeng.api.parsing import result_urls_of, status_of
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengProtocolError,
@@ -156,10 +156,15 @@ def _judge_status(
     state: PollState, answer: Answer, status: str | None, moment: _Moment
 ) -> tuple[PollState, PollDecision]:
     if status == DONE:
-        url = video_url_of(answer)
-        if url is not None:
+        urls = result_urls_of(answer)
+        if urls:
             done = PollDecision(
-                PollKind.SUCCEEDED, answer.code, answer.message, answer.request_id, video_url=url
+                PollKind.SUCCEEDED,
+                answer.code,
+                answer.message,
+                answer.request_id,
+                video_url=urls[0],
+                further_urls=tuple(urls[1:]),
             )
             return _settled(state), done
         return _no_url(state, answer, moment)

@@ -116,6 +116,7 @@ class PollDecision:
 
     :param message: what happened and what it cost, fit for logs and ledger rows.
     :param video_url: the result, where ``kind`` is ``SUCCEEDED``; a secret for an hour.
+    :param further_urls: what else the task made, where it made several things; secrets likewise.
     :param new_attempt: for ``FAILED``, whether the vendor allows another attempt.
     :param retry_after: seconds to wait at least before the next poll.
     :param note: something to log once.
@@ -128,6 +129,7 @@ class PollDecision:
     message: str = ""
     request_id: str | None = None
     video_url: str | None = field(default=None, repr=False)
+    further_urls: tuple[str, ...] = field(default=(), repr=False)
     new_attempt: bool = False
     retry_after: float | None = None
     note: str | None = None

@@ -32,7 +32,7 @@ from airflow_provider_jimeng.hooks.defaults import (
     seconds_of,
 )
 from airflow_provider_jimeng.hooks.failures import for_airflow
-from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
@@ -63,7 +63,8 @@ class JimengTaskSensor(BaseSensorOperator):
 
     Returns a result: ``task_id``, ``req_key``, ``content_key``, ``submitted_at``, ``status``, ``code``,
     ``request_id``, ``elapsed`` and ``video_url``: the vendor's URL, valid for one hour (``None`` for a
-    result that was landed earlier and that the vendor no longer has).
+    result that was landed earlier and that the vendor no longer has); where a task gave several pictures,
+    ``result_urls`` has all of them.
 
     :param task: a task reference, usually ``submit.output`` (templated).
     :param vendor_task_id: the vendor's task id, instead of ``task``; no ledger row is needed then
@@ -275,9 +276,7 @@ class JimengTaskSensor(BaseSensorOperator):
     def _answer(self, watcher: Watcher, decision: PollDecision) -> dict[str, Any]:
         done = watcher.finish(decision)
         self.log.info("Task %s is done.", watcher.watched.task_id)
-        return self._result(
-            watcher.watched.task_id, watcher.record, done.code, done.request_id, done.video_url
-        )
+        return self._result(watcher.watched.task_id, watcher.record, done.code, done.request_id, done)
 
     def _result(
         self,
@@ -285,7 +284,7 @@ class JimengTaskSensor(BaseSensorOperator):
         record: TaskRecord | None,
         code: int | None,
         request_id: str | None,
-        url: str | None,
+        done: PollDecision | None,
     ) -> dict[str, Any]:
         reference = self._reference()
         return {
@@ -297,7 +296,7 @@ class JimengTaskSensor(BaseSensorOperator):
             "code": code,
             "request_id": request_id,
             "elapsed": None if record is None else record.elapsed,
-            "video_url": url,
+            **({"video_url": None} if done is None else links_of(done)),
         }
 
     def _point_at(self, reference: TaskReference) -> None:

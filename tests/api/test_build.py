@@ -13,9 +13,9 @@ import pytest
 from airflow_provider_jimeng.api.build import (
     build_request,
     encode_body,
+    parts_of_body,
     query_body,
     submit_body,
-    urls_of_body,
 )
 from airflow_provider_jimeng.api.models import (
     API_VERSION,
@@ -30,6 +30,7 @@ from airflow_provider_jimeng.exceptions import JimengInputError
 
 IMAGE = "https://example.com/i.png"
 VIDEO = "https://example.com/v.mp4"
+CUT = "cut_result_first_second_switch"
 NOW = dt.datetime(2026, 11, 22, 7, 55, tzinfo=dt.UTC)
 KEYS = Credentials("AKLTEXAMPLE", "top-secret", "token-secret")
 
@@ -43,12 +44,36 @@ class TestBodies:
         body = submit_body(MOTION_IMITATION_2, IMAGE, VIDEO)
         assert body == {"req_key": MOTION_IMITATION_2, "image_urls": [IMAGE], "video_url": VIDEO}
 
+    def test_of_a_submit_of_2_0_hold_its_switch_where_it_is_said(self):
+        body = submit_body(MOTION_IMITATION_2, IMAGE, VIDEO, {CUT: False})
+        assert body == {"req_key": MOTION_IMITATION_2, "image_urls": [IMAGE], "video_url": VIDEO, CUT: False}
+
     def test_of_other_products_are_the_callers_own(self):
         with pytest.raises(JimengInputError, match="^req_key: .*`body`"):
             submit_body("jimeng_t2i_v40", IMAGE, VIDEO)
 
     def test_of_a_query_name_the_task(self):
-        assert query_body("k", "7491596536074305586") == {"req_key": "k", "task_id": "7491596536074305586"}
+        for req_key in (MOTION_IMITATION, MOTION_IMITATION_2):
+            asked = query_body(req_key, "7491596536074305586")
+            assert asked == {"req_key": req_key, "task_id": "7491596536074305586"}
+
+    @pytest.mark.parametrize("req_key", ["jimeng_t2i_v40", "jimeng_i2i_v30", "seededit"])
+    def test_of_a_query_for_pictures_ask_for_links_to_them(self, req_key):
+        assert query_body(req_key, "1")["req_json"] == '{"return_url":true}'
+        assert query_body(req_key, "1", "{}")["req_json"] == "{}"
+
+    @pytest.mark.parametrize(
+        "req_key",
+        [
+            "jimeng_i2v_first_v30",
+            "jimeng_ti2v_v30_pro",
+            "jimeng_t2v_v30",
+            "jimeng_realman_avatar_picture_omni_v15",
+            "some_Video",
+        ],
+    )
+    def test_of_a_query_for_another_video_say_nothing_of_links(self, req_key):
+        assert query_body(req_key, "1") == {"req_key": req_key, "task_id": "1"}
 
     @pytest.mark.parametrize("options", ['{"a":{"b":1}}', {"a": {"b": 1}}])
     def test_of_a_query_carry_options_as_json_text(self, options):
@@ -158,18 +183,20 @@ class TestRequests:
 
 
 @pytest.mark.parametrize(
-    ("req_key", "body", "urls"),
+    ("req_key", "body", "parts"),
     [
-        (MOTION_IMITATION, {"image_url": "i", "video_url": "v"}, ("i", "v")),
-        (MOTION_IMITATION, {"image_url": "i", "video_url": "v", "req_key": MOTION_IMITATION}, ("i", "v")),
+        (MOTION_IMITATION, {"image_url": "i", "video_url": "v"}, ("i", "v", {})),
+        (MOTION_IMITATION, {"image_url": "i", "video_url": "v", "req_key": MOTION_IMITATION}, ("i", "v", {})),
         (MOTION_IMITATION, {"image_url": "i", "video_url": "v", "more": 1}, None),
         (MOTION_IMITATION, {"image_url": "i"}, None),
-        (MOTION_IMITATION_2, {"image_urls": ["i"], "video_url": "v"}, ("i", "v")),
+        (MOTION_IMITATION_2, {"image_urls": ["i"], "video_url": "v"}, ("i", "v", {})),
+        (MOTION_IMITATION_2, {"image_urls": ["i"], "video_url": "v", CUT: 0}, ("i", "v", {CUT: 0})),
+        (MOTION_IMITATION, {"image_url": "i", "video_url": "v", CUT: True}, None),
         (MOTION_IMITATION_2, {"image_urls": ["i", "j"], "video_url": "v"}, None),
         (MOTION_IMITATION_2, {"image_urls": "i", "video_url": "v"}, None),
         (MOTION_IMITATION_2, {"image_urls": ["i"], "video_url": "v", "callback_url": "c"}, None),
         ("jimeng_t2i_v40", {"image_url": "i", "video_url": "v"}, None),
     ],
 )
-def test_a_body_of_two_urls_is_told_from_any_other(req_key, body, urls):
-    assert urls_of_body(req_key, body) == urls
+def test_a_body_of_two_urls_is_told_from_any_other(req_key, body, parts):
+    assert parts_of_body(req_key, body) == parts

@@ -15,6 +15,7 @@ from airflow_provider_jimeng.api.parsing import (
     clean_text,
     parse_answer,
     readable_task_id,
+    result_urls_of,
     status_of,
     task_id_of,
     video_url_of,
@@ -311,6 +312,16 @@ class TestResults:
             {"code": 10000, "data": {"status": "done", "image_urls": ["https://a.example/1", "x"]}}
         )
         assert video_url_of(answer) == "https://a.example/1"
+
+    def test_of_image_products_are_all_images_in_their_order_and_no_more_than_there_can_be(self):
+        links = [f"https://a.example/{number}" for number in range(20)]
+        answer = parse(
+            {"code": 10000, "data": {"status": "done", "image_urls": [*links[:3], None, links[0]]}}
+        )
+        assert result_urls_of(answer) == links[:3]
+        answer = parse({"code": 10000, "data": {"status": "done", "image_urls": links}})
+        assert result_urls_of(answer) == links[:16]
+        assert result_urls_of(parse({"code": 50411, "data": None})) == []
 
     @pytest.mark.parametrize("images", [[], [None], None, "https://a.example/1"])
     def test_of_image_products_need_one_too(self, images):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
+from airflow_provider_jimeng.emulator.pictures import cheap_picture
 
 from tests.bulk.chromium import Page, chromium_page
 from tests.bulk.runs import folder_at, item, landed, mixed_fates, write_report
@@ -236,3 +237,21 @@ async def test_a_script_that_gets_in_all_the_same_is_stopped_by_the_policy(tmp_p
         await page.until("true")
         assert await page.evaluate("typeof window.owned") == "undefined"
         assert any("Content Security Policy" in each for each in page.errors)
+
+
+async def test_a_result_that_is_a_picture_is_shown_as_one(tmp_path: Path):
+    target = folder_at(tmp_path / "run")
+    picture, film = item(1), item(2)
+    fates = [
+        (landed(picture, target, uri=f"{target.uri}/poster.jpeg"), picture),
+        (landed(film, target), film),
+    ]
+    write_report(target, fates)
+    (tmp_path / "run" / "poster.jpeg").write_bytes(cheap_picture({"task_id": "1"}))
+    async with chromium_page(tmp_path / "profile") as page:
+        await page.open((tmp_path / "run" / "report.html").as_uri())
+        await page.until("document.querySelectorAll('.card').length == 2")
+        kinds = "[...document.querySelectorAll('.card')].map(c => c.querySelectorAll('figure')[2]"
+        await page.until(f"{kinds}.querySelector('img')?.naturalWidth).includes(64)")
+        shown = await page.evaluate(f"{kinds}.querySelector('.stage').firstChild.tagName).join()")
+    assert shown.startswith("IMG,")

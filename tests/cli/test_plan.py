@@ -99,6 +99,7 @@ def test_lines_that_cannot_be_read_are_told_and_change_the_exit_code(
         (["nowhere.jsonl"], 2, "manifest"),
         (["{manifest}", "--conn-id", "nosuch"], 4, "nosuch"),
         (["{manifest}", "--req-key", "what is this"], 2, "req_key"),
+        (["{manifest}", "--options", "[]"], 2, "--options"),
         (["nosuchstore://b/m.jsonl"], 2, "nosuchstore"),
     ],
 )
@@ -129,3 +130,23 @@ def test_policies_are_the_operators(bench: Bench, manifest: Path, capsys: pytest
     assert counts("--on-unknown-submit", "resubmit") == (1, 0, 1)
     assert counts("--on-missing-output", "resubmit") == (1, 1, 0)
     assert counts("--force-new", "again, please") == (5, 0, 0)
+
+
+def test_switches_are_part_of_what_is_looked_up(
+    bench: Bench, manifest: Path, capsys: pytest.CaptureFixture[str]
+):
+    second = "jimeng_dreamactor_m20_gen_video"
+    options = {second: {"cut_result_first_second_switch": False}}
+    arguments: dict[str, Any] = {"manifest": str(manifest), "output": str(bench.folder / "out")}
+    DagRun().task(JimengBatchOperator, "batch", **arguments, req_key=second, options=options)
+    given = (str(manifest), "--json", "--req-key", second)
+    said = json.loads(plan(*given, "--options", json.dumps(options), capsys=capsys)[1])
+    unsaid = json.loads(plan(*given, capsys=capsys)[1])
+    assert (said["new"], said["reused"]) == (0, 6)
+    assert (unsaid["new"], unsaid["reused"]) == (5, 1)
+
+
+def test_switches_that_are_no_json_are_wrong_use(manifest: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["plan", str(manifest), "--options", "cut"])
+    assert "--options: it is no JSON" in capsys.readouterr().err

@@ -48,10 +48,27 @@ def test_each_relative_link_resolves(path: Path) -> None:
     assert broken == []
 
 
-def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
-    for readme in ("README.md", "README.zh.md"):
-        linked = {link.partition("#")[0] for link in links(ROOT / readme)}
-        assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= linked
+def linked(path: Path) -> set[Path]:
+    """Return the pages that a page links to."""
+    targets = (link.partition("#")[0] for link in links(path))
+    return {(path.parent / target).resolve() for target in targets if target.endswith(".md")}
+
+
+def test_every_page_of_the_docs_stands_in_their_index() -> None:
+    index = ROOT / "docs" / "README.md"
+
+    assert set((ROOT / "docs").glob("*.md")) - {index} <= linked(index)
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_every_page_of_the_docs_is_found_from_the_readme(readme: str) -> None:
+    found, waiting = {ROOT / readme}, [ROOT / readme]
+    while waiting:
+        new = {path for path in linked(waiting.pop()) if path.exists()} - found
+        found |= new
+        waiting += new
+
+    assert set((ROOT / "docs").glob("*.md")) <= found
 
 
 def test_pictures_are_shown_and_small() -> None:
@@ -60,7 +77,7 @@ def test_pictures_are_shown_and_small() -> None:
         (page.parent / link).resolve()
         for page in PAGES
         for link in links(page)
-        if link.endswith((".png", ".jpg"))
+        if link.endswith((".png", ".jpg", ".svg"))
     }
 
     assert pictures == shown

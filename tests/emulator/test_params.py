@@ -22,6 +22,7 @@ TWO = {
     "image_urls": ["https://example.com/a.png"],
     "video_url": "https://example.com/a.mp4",
 }
+PICTURE: dict[str, Any] = {"req_key": "jimeng_t2i_v40", "prompt": "a cat"}
 
 BAD_SUBMITS: dict[str, tuple[Any, int]] = {
     "no JSON": (b"{", 50200),
@@ -49,6 +50,18 @@ BAD_SUBMITS: dict[str, tuple[Any, int]] = {
     "2.0 with numbers": ({**TWO, "image_urls": [1]}, 50204),
     "2.0 with a word for a switch": ({**TWO, "cut_result_first_second_switch": "no"}, 50204),
     "2.0 without video": ({**TWO, "video_url": None}, 50201),
+    "a picture without words": ({**PICTURE, "prompt": ""}, 50201),
+    "a picture of a number": ({**PICTURE, "prompt": 3}, 50204),
+    "a picture of one bare link": ({**PICTURE, "image_urls": "https://example.com/a.png"}, 50204),
+    "a picture of eleven": ({**PICTURE, "image_urls": ["https://example.com/a.png"] * 11}, 50200),
+    "a picture of no URL": ({**PICTURE, "image_urls": ["a.png"]}, 50200),
+    "a picture of a size in words": ({**PICTURE, "size": "2K"}, 50204),
+    "a picture that is too small": ({**PICTURE, "size": 1024}, 50200),
+    "a picture that is too large": ({**PICTURE, "width": 8192, "height": 8192}, 50200),
+    "a picture below zero": ({**PICTURE, "width": -2048, "height": -2048}, 50200),
+    "a single picture, perhaps": ({**PICTURE, "force_single": 1}, 50204),
+    "a picture with a scale of a wrong type": ({**PICTURE, "scale": True}, 50204),
+    "a picture out of scale": ({**PICTURE, "scale": 2}, 50200),
 }
 
 
@@ -72,7 +85,9 @@ def test_a_bad_submit_is_refused_with_the_vendors_code(case: str) -> None:
         TWO,
         {**TWO, "cut_result_first_second_switch": False},
         {"req_key": MOTION_IMITATION_2, "binary_data_base64": ["aGk="], "video_url": TWO["video_url"]},
-        {"req_key": "jimeng_t2i_v40", "prompt": "a cat", "seed": -1},
+        {**PICTURE, "seed": -1},
+        {**PICTURE, "image_urls": ["https://example.com/a.png"] * 10, "scale": 0.5, "force_single": True},
+        {**PICTURE, "width": 2048, "height": 2048, "size": 1},
     ],
 )
 def test_a_good_submit_is_read(body: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.emulator.inputs import Inputs
     from airflow_provider_jimeng.emulator.tasks import Task
 
+PICTURES = "jimeng_t2i_v40"
 IMAGE, VIDEO = "character-01-amber.png", "template-01-wave.mp4"
 
 
@@ -53,6 +54,9 @@ def inputs(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bomb.png").write_bytes(bomb((folder / "small.png").read_bytes()))
     (folder / "tiny.mp4").write_bytes(tiny_mp4())
     film(folder / "long.mp4", frames=33, rate=1, size=(320, 320))
+    Image.open(media / IMAGE).save(folder / "odd.webp")
+    film(folder / "odd.avi", frames=12, rate=12, size=(320, 240), codec="mpeg4")
+    film(folder / "two.mp4", frames=50, rate=25, size=(320, 320))
     film(folder / "odd.webm", frames=12, rate=12, size=(322, 242), codec="libvpx")
     film(folder / "grey.mp4", frames=10, rate=10, size=(320, 320))
     return folder
@@ -157,9 +161,66 @@ def test_other_containers_rates_and_still_templates_are_performed_too(studio: Ca
 
 
 def test_a_body_without_media_gets_a_cheap_picture_show(studio: Caller) -> None:
-    answer = studio.call(SUBMIT_ACTION, {"req_key": "jimeng_t2i_v40", "prompt": "a cat"})
+    answer = studio.call(SUBMIT_ACTION, {"req_key": "jimeng_other_video", "prompt": "a cat"})
     task_id = answer.json()["data"]["task_id"]
-    assert len(frames(rendered(studio, task_id, "jimeng_t2i_v40"))) == 25
+    assert len(frames(rendered(studio, task_id, "jimeng_other_video"))) == 25
+
+
+def test_a_prompt_gets_a_real_picture_of_the_size_it_asks_for(studio: Caller) -> None:
+    made = []
+    for body in ({"prompt": "a cat", "width": 1600, "height": 1200}, {"prompt": "a dog", "size": 1048576}):
+        task_id = studio.call(SUBMIT_ACTION, {"req_key": PICTURES, **body}).json()["data"]["task_id"]
+        studio.finished(task_id, PICTURES)
+        answer = studio.query(task_id, PICTURES, req_json='{"return_url": true}').json()
+        data = requests.get(answer["data"]["image_urls"][0], timeout=60).content
+        assert (result_tag(data) or {})["task_id"] == task_id
+        made.append(Image.open(io.BytesIO(data)))
+    assert [(picture.format, picture.size) for picture in made] == [
+        ("JPEG", (1600, 1200)),
+        ("JPEG", (1024, 1024)),
+    ]
+    cat, dog = (picture.convert("RGB").resize((32, 32)) for picture in made)
+    assert difference(cat, dog) > 10
+
+
+def second(studio: Caller, image: str = IMAGE, video: str = VIDEO, cut: bool | None = None) -> str:
+    media = studio.emulator.media_url
+    urls = {"image_urls": [media(image)], "video_url": media(video)}
+    said = {} if cut is None else {"cut_result_first_second_switch": cut}
+    answer = studio.call(SUBMIT_ACTION, {"req_key": MOTION_IMITATION_2, **urls, **said})
+    return str(answer.json()["data"]["task_id"])
+
+
+def test_the_second_product_cuts_the_first_second_unless_it_is_told_not_to(studio: Caller) -> None:
+    usual, said, whole = (
+        rendered(studio, second(studio, video="two.mp4", cut=cut), MOTION_IMITATION_2)
+        for cut in (None, True, False)
+    )
+    assert [len(frames(video)) for video in (usual, said, whole)] == [25, 25, 50]
+    assert len(frames(rendered(studio, submit(studio, video="two.mp4")))) == 50
+
+
+def test_the_second_product_gives_720p_at_25_frames(inputs: Path) -> None:
+    with Emulator(EmulatorConfig(results="render", duration=0.0, media_dir=inputs)) as emulator:
+        caller = Caller(emulator)
+        video = rendered(caller, second(caller), MOTION_IMITATION_2)
+    with av.open(io.BytesIO(video), "r") as container:
+        (stream,) = container.streams.video
+        assert container.format.name.startswith("mov,mp4")
+        assert min(stream.width, stream.height) == 720
+        assert stream.average_rate == 25
+
+
+@pytest.mark.parametrize(
+    ("image", "video", "code"),
+    [("odd.webp", VIDEO, 50207), (IMAGE, "odd.avi", 50210), (IMAGE, "odd.webm", 10000)],
+)
+def test_the_second_product_takes_the_kinds_of_files_that_its_page_names(
+    studio: Caller, image: str, video: str, code: int
+) -> None:
+    task_id = second(studio, image, video)
+    assert studio.finished(task_id, MOTION_IMITATION_2).json()["code"] == code
+    assert studio.finished(submit(studio, image, video)).json()["code"] == 10000
 
 
 UNUSABLE = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
+from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig, result_tag
 from airflow_provider_jimeng.emulator.sample_media import make_media
 
 from tests.engine.rest import ApiError
@@ -132,6 +132,24 @@ def test_a_backfill_of_manifests_pays_each_content_once_and_reprocessing_pays_no
     # The schedule itself runs the newest day too, whose items may be among these.
     assert paid[0] == paid[1]
     assert vendor.ledger()["paid_more_than_once"] == []
+
+
+def test_the_second_product_and_a_picture_land_and_are_paid_once(engine, vendor, output):
+    dag = "example_jimeng_other_products"
+    before = accepted(vendor)
+    vendor.configure(pictures=2)
+    run = engine.api.run(dag, seconds=240)
+    assert run["state"] == "success", engine.api.states(dag, run["dag_run_id"])
+    folder = output / "other-products"
+    assert (folder / "imitated.mp4").read_bytes()[4:8] == b"ftyp"
+    told = engine.api.xcom(dag, run["dag_run_id"], "keep")
+    assert (told["content_type"], len(told["further"])) == ("image/jpeg", 1)
+    tags = [result_tag((folder / name).read_bytes()) for name in ("poster.jpeg", "poster-2.jpeg")]
+    assert [tag and tag["number"] for tag in tags] == [1, 2]
+    assert accepted(vendor) - before == 2
+    again = engine.api.run(dag, seconds=240)
+    assert again["state"] == "success"
+    assert accepted(vendor) - before == 2
 
 
 def test_an_unknown_is_listed_released_by_name_and_then_lands(engine, vendor, output):

@@ -203,3 +203,16 @@ def test_trouble_is_not_remembered(probing_bench: Bench, files: FileServer):
     with pytest.raises(JimengUnreadableInputError):
         prober.check(wanted(probing_bench, image_url=url(files, "flaky.png")))
     prober.check(wanted(probing_bench, image_url=url(files, "flaky.png")))
+
+
+def test_a_body_that_says_what_the_second_products_arguments_say_is_looked_at_too(
+    probing_bench: Bench, files: FileServer
+):
+    body = {
+        "image_urls": [url(files, "small.png")],
+        "video_url": probing_bench.video,
+        "cut_result_first_second_switch": False,
+    }
+    with pytest.raises(JimengInputError, match="image_url: it is 100 x 100 px, at least 480 x 480"):
+        probing_bench.submit(req_key=SECOND, body=body)
+    assert submits(probing_bench) == 0

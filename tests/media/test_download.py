@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_jimeng.emulator.pictures import cheap_picture
 from airflow_provider_jimeng.exceptions import JimengLandingError
 from airflow_provider_jimeng.media.download import download
 from airflow_provider_jimeng.media.guard import NetworkGuard
@@ -130,3 +131,20 @@ def test_an_address_that_is_not_allowed_is_refused(store: Store, tmp_path: Path)
     with pytest.raises(JimengLandingError, match="loopback") as told:
         download(store.url, tmp_path / "a", guard=NetworkGuard(), timeout=(1.0, 1.0))
     assert "5ecre7" not in str(told.value)
+
+
+def test_a_picture_is_a_result_where_the_product_makes_pictures(store: Store, tmp_path: Path) -> None:
+    whole = cheap_picture({"task_id": "1"})
+    for declared in ("image/jpeg", "image/jpg", "application/octet-stream"):
+        store.headers, store.body = {"Content-Type": declared}, whole
+        assert fetch(store, tmp_path, pictures=True).content_type == "image/jpeg"
+        fails(store, tmp_path, "it is no video but 'image/jpeg'")
+    store.body = BODY
+    assert fetch(store, tmp_path, pictures=True).content_type == "video/mp4"
+
+
+def test_a_picture_that_is_cut_short_or_a_page_is_downloaded_again(store: Store, tmp_path: Path) -> None:
+    store.headers, store.body = {"Content-Type": "image/jpeg"}, cheap_picture({"task_id": "1"})[:-2]
+    fails(store, tmp_path, "the JPEG picture in it is cut short", pictures=True)
+    store.headers, store.body = {"Content-Type": "text/html"}, b"<html>"
+    fails(store, tmp_path, "no video and no picture but 'text/html'", pictures=True)

@@ -98,6 +98,12 @@ class TestSuccess:
         assert decision.final
         assert decision.error is None
 
+    def test_of_several_pictures_tells_all_of_them(self):
+        decision = once(status("done", image_urls=[URL, f"{URL}&2", f"{URL}&3"]))
+        assert (decision.kind, decision.video_url) == (PollKind.SUCCEEDED, URL)
+        assert decision.further_urls == (f"{URL}&2", f"{URL}&3")
+        assert URL not in repr(decision)
+
     def test_is_not_a_url_of_a_task_that_runs(self):
         assert once(status("generating", video_url=URL)).kind is PollKind.WAIT
 

@@ -95,14 +95,16 @@
   }
 
   // ---- cards: only those in sight exist
+  const isPicture = (url) => /\.(png|jpe?g|webp|gif)$/i.test(url);
   function stage(kind, url, playable, why) {
     const figure = make("figure");
     const box = make("div", "stage");
     const say = (text) => box.replaceChildren(make("p", "", text));
     if (!url || !playable) say(why);
     else {
-      const media = make(kind === "image" ? "img" : "video");
-      if (kind === "image") {
+      const still = kind === "image" || (kind === "result" && isPicture(url));
+      const media = make(still ? "img" : "video");
+      if (still) {
         media.alt = "";
         media.decoding = "async";
       } else {
