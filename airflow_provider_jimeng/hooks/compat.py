@@ -31,4 +31,19 @@ except ImportError:  # before Airflow 3.3
 #: Before Airflow 3.3.2, reading a connection on an event loop masks secrets with a call that may deadlock.
 MASKS_ASYNCHRONOUSLY = hasattr(Connection, "aextra_dejson")
 
-__all__ = ["MASKS_ASYNCHRONOUSLY", "AirflowNotFoundException", "amask_secret", "conf", "mask_secret"]
+
+def connection_of(path: Any) -> str | None:
+    """Return the connection id that an ``ObjectStoragePath`` names, ``None`` if it names none."""
+    # Airflow 3.1 keeps it among the options only, Airflow 3.3 only outside of them.
+    found: str | None = getattr(path, "conn_id", None) or path.storage_options.get("conn_id")
+    return found
+
+
+__all__ = [
+    "MASKS_ASYNCHRONOUSLY",
+    "AirflowNotFoundException",
+    "amask_secret",
+    "conf",
+    "connection_of",
+    "mask_secret",
+]

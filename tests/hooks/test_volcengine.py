@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_provider_jimeng.api.models import API_VERSION, RESULT_ACTION, SUBMIT_ACTION, Answer
 from airflow_provider_jimeng.client.settings import account_digest
 from airflow_provider_jimeng.exceptions import (
@@ -27,8 +26,10 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.get_provider_info import get_provider_info
 from airflow_provider_jimeng.hooks import volcengine
+from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 
+from tests.airflow_versions import AIRFLOW, moved, providers_of_tasks, since_airflow
 from tests.client.servers import Connection as ServerConnection, answering, closed_port, serving
 
 SECRET = "the-secret-access-key"
@@ -334,7 +335,9 @@ def test_connection_test_of_a_connection_that_is_missing():
 def test_airflow_itself_can_test_the_connection(monkeypatch: pytest.MonkeyPatch):
     body = {"code": 10000, "data": {"status": "not_found"}, "message": "Success"}
     with serving(answering(body)) as server:
-        connection = Connection(
+        # Before Airflow 3.3 only the connections of its database can test themselves.
+        kind = Connection if AIRFLOW >= (3, 3) else moved("Connection", "airflow.models.connection")
+        connection = kind(
             conn_id="in_memory", conn_type="volcengine", login="AKID", password=SECRET, host=server.url
         )
         works, message = connection.test_connection()
@@ -351,19 +354,30 @@ def provider_connection() -> dict[str, Any]:
 
 
 def test_airflow_finds_the_hook_for_the_connection_type():
-    from airflow.providers_manager import ProvidersManager
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
-    found = ProvidersManagerTaskRuntime().hooks["volcengine"]
-    manager = ProvidersManager()
+    found = providers_of_tasks().hooks["volcengine"]
     assert found is not None
     assert found.hook_class_name == "airflow_provider_jimeng.hooks.volcengine.VolcengineHook"
     assert found.connection_id_attribute_name == "volcengine_conn_id"
     assert found.connection_testable
+
+
+@since_airflow("3.2", "3.1 passes over the metadata and asks the hook for its widgets")
+def test_airflow_reads_the_form_from_the_metadata():
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
     widgets = {name for name in manager.connection_form_widgets if name.startswith("extra__volcengine__")}
     assert widgets == {f"extra__volcengine__{name}" for name in provider_connection()["conn-fields"]}
     assert manager.connection_form_widgets["extra__volcengine__session_token"].is_sensitive
     assert manager.field_behaviours["volcengine"]["relabeling"]["login"] == "Access Key ID"
+
+
+def test_the_form_of_the_ui_has_every_field():
+    service = moved("HookMetaService", "airflow.api_fastapi.core_api.services.ui.connections")
+    [form] = [each for each in service.hook_meta_data() if each.connection_type == "volcengine"]
+    assert set(form.extra_fields) == set(provider_connection()["conn-fields"])
+    assert form.extra_fields["session_token"]["schema"]["format"] == "password"
+    assert form.standard_fields.login.title == "Access Key ID"
 
 
 def test_form_has_every_extra_that_is_read():

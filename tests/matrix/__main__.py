@@ -6,8 +6,8 @@ Test the built wheel on several releases of Airflow::
     python -m tests.matrix airflow-3.1 --parts hooks engine  # a part of a row
     python -m tests.matrix --records tests/data/matrix       # and keep what came of it
 
-Needs nothing but this and the ``build`` package: each row makes an environment of its own. The records are of all parts
-that were run on this very wheel, in this or in an earlier call; a row that lacks a part has none.
+Needs nothing but this and the ``build`` package: each row makes an environment of its own. The records are of
+all parts that were run on this very wheel, in this or in an earlier call; a row that lacks a part has none.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ DEFAULT_HOME = ROOT / ".test" / "matrix"
 
 def commit() -> str:
     """Return the checkout's commit, with a ``+`` if files differ from it."""
-    git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False)
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return _git("rev-parse", "--short=12", "HEAD") + ("+" if _git("status", "--porcelain") else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def probe(home: Path, python: Path) -> dict[str, Any]:
@@ -45,7 +48,8 @@ def probe(home: Path, python: Path) -> dict[str, Any]:
     script = home / "tree" / "tests" / "matrix" / "probe.py"
     command = [str(python), "-I", str(script)]
     environ = {"AIRFLOW_HOME": str(home / "airflow"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=home / "tree", env=environ, capture_output=True, text=True, check=False)
+    options: dict[str, Any] = {"cwd": home / "tree", "env": environ, "capture_output": True, "text": True}
+    done = subprocess.run(command, check=False, **options)
     if done.returncode:
         raise MatrixError(f"The package can't be imported:\n{done.stderr[-3000:]}")
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -55,7 +59,9 @@ def probe(home: Path, python: Path) -> dict[str, Any]:
     return told
 
 
-def run_row(row: Row, wanted: Sequence[str], home: Path, wheel: Path, pythons: Mapping[str, str]) -> dict[str, Any]:
+def run_row(
+    row: Row, wanted: Sequence[str], home: Path, wheel: Path, pythons: Mapping[str, str]
+) -> dict[str, Any]:
     """
     Run parts of a row and return its record, of what was run before on the same wheel and tests too.
 
@@ -72,14 +78,16 @@ def run_row(row: Row, wanted: Sequence[str], home: Path, wheel: Path, pythons: M
     for part in parts(row):
         if not wanted or part in wanted:
             told = run_part(row, part, home, python)
-            failed = f", {len(told['failed'])} FAILED" if told["failed"] else ""
-            print(f"{row.name} {part}: {told['passed']} passed, {len(told['skipped'])} skipped{failed}", flush=True)
+            counts = f"{told['passed']} passed, {len(told['failed'])} failed, {len(told['skipped'])} skipped"
+            print(f"{row.name} {part}: {counts} in {told['seconds']} s", flush=True)
     return {"row": row.name, "commit": commit(), **about, "parts": kept_parts(row, home)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.matrix", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.matrix",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
     parser.add_argument("--parts", nargs="+", default=[], help="folders of tests, or engine; default: all")
@@ -87,23 +95,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="of environments and results; kept")
     parser.add_argument("--records", type=Path, help="a folder for the records of rows that are complete")
     chosen = parser.parse_args(arguments)
-    home = chosen.home.resolve()
-    wheel = build_wheel(home / "wheel")
     pythons = dict(each.split("=", 1) for each in chosen.python)
     failed = 0
-    for row in [row_named(name) for name in chosen.rows] or ROWS:
-        try:
-            record = run_row(row, chosen.parts, home / row.name, wheel, pythons)
-        except MatrixError as error:
-            print(f"{row.name}: {error}", flush=True)
-            failed += 1
-            continue
-        failed += sum(len(each["failed"]) for each in record["parts"].values())
-        if chosen.records and set(record["parts"]) == set(parts(row)):
-            chosen.records.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(record, indent=1, sort_keys=True)
-            (chosen.records / f"{row.name}.json").write_text(f"{text}\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build_wheel(Path(folder) / "wheel")
+        for row in [row_named(name) for name in chosen.rows] or ROWS:
+            home = chosen.home.resolve() / row.name
+            try:
+                record = run_row(row, chosen.parts, home, wheel, pythons)
+            except MatrixError as error:
+                print(f"{row.name}: {error}", flush=True)
+                failed += 1
+                continue
+            failed += sum(len(each["failed"]) for each in record["parts"].values())
+            if chosen.records and set(record["parts"]) == set(parts(row)):
+                keep(record, chosen.records)
     return int(failed > 0)
+
+
+def keep(record: Mapping[str, Any], folder: Path) -> None:
+    """Write a record into the folder of records."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=1, sort_keys=True)
+    (folder / f"{record['row']}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

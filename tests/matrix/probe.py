@@ -26,7 +26,7 @@ NAMES = {
 }
 #: Where a thing of Airflow's is that this provider uses where it is: module, and a dotted name in it.
 FEATURES = {
-    "cli": ("airflow.cli.cli_parser", "ProvidersManager.cli_command_functions|ProvidersManager.cli_command_providers"),
+    "cli": ("airflow.providers_manager", "ProvidersManager.cli_command_functions"),
     "form": ("airflow.providers_manager", "ProvidersManager._load_ui_metadata"),
     "retry_policy": ("airflow.sdk", "RetryPolicy"),
     "task_state": ("airflow.sdk.execution_time.context", "TaskStateStoreAccessor"),
@@ -38,20 +38,16 @@ FEATURES = {
 }
 
 
-def has(module: str, names: str) -> bool:
-    """Tell whether a module has one of some dotted names (separated by ``|``)."""
+def has(module: str, dotted: str) -> bool:
+    """Tell whether a module has a name, or a class of it an attribute."""
     try:
         found: Any = importlib.import_module(module)
     except ImportError:
         return False
-    return any(_reaches(found, name.split(".")) for name in names.split("|"))
-
-
-def _reaches(owner: Any, names: list[str]) -> bool:
-    for name in names:
-        if not hasattr(owner, name):
+    for name in dotted.split("."):
+        if not hasattr(found, name):
             return False
-        owner = getattr(owner, name)
+        found = getattr(found, name)
     return True
 
 

@@ -40,7 +40,9 @@ def second_step(row: Row) -> list[str]:
 
 def pins_of(python: Path) -> list[str]:
     """Return what is installed as lines of a constraints file, without this project and without pip."""
-    command = [str(python), "-m", "pip", "freeze", "--exclude", PACKAGE, "--exclude", "pip", "--exclude", "setuptools"]
+    command = [str(python), "-m", "pip", "freeze"]
+    for name in (PACKAGE, "pip", "setuptools"):
+        command += ["--exclude", name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = sorted(done.stdout.split("\n"), key=str.lower)
     pins = [line for line in lines if line]
@@ -61,7 +63,7 @@ def resolve(row: Row, wheel: Path, scratch: Path, pythons: dict[str, str]) -> li
     kept = scratch / f"{row.name}.kept"
     kept.write_text("".join(f"{pin}\n" for pin in pins_of(python) if not pin.startswith(f"{COMPAT}==")))
     whole = f"{wheel}[{','.join(EXTRAS)}]"
-    must([*pip, "--upgrade", "--upgrade-strategy", "only-if-needed", "-c", str(kept), whole, *second_step(row)], log)
+    must([*pip, "--upgrade", "-c", str(kept), whole, *second_step(row)], log)
     must([str(python), "-m", "pip", "check"], log)
     return pins_of(python)
 
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix.resolve", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
     parser.add_argument("--python", action="append", default=[], metavar="3.x=PATH")
-    parser.add_argument("--scratch", type=Path, help="kept, for a look at pip's logs; default: a folder that goes")
+    parser.add_argument("--scratch", type=Path, help="of environments and pip's logs; default: one that goes")
     chosen = parser.parse_args(arguments)
     pythons = dict(each.split("=", 1) for each in chosen.python)
     with tempfile.TemporaryDirectory() as temporary:
@@ -81,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{row.name}: resolving", flush=True)
             pins = resolve(row, wheel, scratch, pythons)
             row.constraints.parent.mkdir(exist_ok=True)
-            head = f"# What row {row.name} of make matrix installs, exactly. Written by python -m tests.matrix.resolve."
+            head = (
+                f"# What row {row.name} of make matrix installs. Written by python -m tests.matrix.resolve."
+            )
             row.constraints.write_text("\n".join([head, *pins, ""]), encoding="utf-8")
             print(f"{row.name}: {len(pins)} packages -> {row.constraints.name}", flush=True)
 

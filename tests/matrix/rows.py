@@ -91,7 +91,7 @@ ROWS = (
 
 def floors() -> dict[str, str]:
     """
-    Return the oldest version of each dependency that pyproject.toml allows, by name; of all extras of users too.
+    Return the oldest version of each dependency that pyproject.toml allows, the extras' among them.
 
     :raises ValueError: a dependency names no floor, so nothing proves what it says.
     """

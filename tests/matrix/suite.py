@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The part of the test suite that a row runs, from a copy without the package's sources, and what came of it."""
+"""The tests that a row runs, from a copy without the package's sources, and what came of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.matrix.rows import ROOT, Row
 from tests.matrix.venvs import MatrixError, run
 
 #: What the copy has; the package is not in it, so what the tests import is what pip has installed.
-COPIED = ("tests", "dags", "demo", "docs", "README.md", "pyproject.toml", "LICENSE")
+COPIED = ("tests", "dags", "demo", "docs", "scripts", "README.md", "pyproject.toml", "Makefile", "LICENSE")
 #: Folders of tests that look at the checkout and not at an installed package, or are started by hand.
 LEFT_OUT = {
     "benchmarks": "measurements, started by hand",
@@ -33,7 +33,7 @@ LEFT_OUT_FILES = {
     "structure/test_wheel.py": "builds the wheel, from sources that the copy has not",
     "api/test_signing_speed.py": "a measurement",
 }
-#: On real components: submit, sensor and landing; mapped groups; deferral; a bulk run either way; links; backfill.
+#: On real components: submit, sensor and landing; mapped groups; deferral; a bulk run either way; links.
 ENGINE = (
     "tests/engine/test_stack.py::test_a_deferred_and_mapped_dag_runs_on_real_components",
     "tests/engine/test_motion_imitation.py::test_a_group_of_building_blocks_per_item_lands_each",
@@ -94,7 +94,7 @@ def run_part(row: Row, part: str, home: Path, python: Path) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Return how many tests of a JUnit report passed, failed and were skipped, with the names of the last two."""
+    """Return how many tests of a JUnit report passed, and which failed or were left out."""
     passed, failed, skipped = 0, [], []
     # Our own pytest wrote it a moment ago.
     for case in ElementTree.parse(path).getroot().iter("testcase"):  # noqa: S314

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.matrix.rows import EXTRAS, ROOT, TOOLS, Row
 
@@ -19,13 +20,14 @@ class MatrixError(RuntimeError):
     """A row can't be run; the text says what to do about it."""
 
 
-def run(command: list[str], log: Path, **options: object) -> int:
+def run(command: list[str], log: Path, **options: Any) -> int:
     """Run a command into a log file and return its exit code."""
     with log.open("ab") as written:
-        return subprocess.run(command, stdout=written, stderr=subprocess.STDOUT, check=False, **options).returncode  # type: ignore[call-overload, no-any-return]
+        done = subprocess.run(command, stdout=written, stderr=subprocess.STDOUT, check=False, **options)
+    return done.returncode
 
 
-def must(command: list[str], log: Path, **options: object) -> None:
+def must(command: list[str], log: Path, **options: Any) -> None:
     """Run a command into a log file, and raise with the log's end if it fails."""
     if run(command, log, **options):
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
@@ -42,7 +44,7 @@ def interpreter(minor: str, given: Mapping[str, str]) -> str:
         code = f"import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != {minor!r})"
         if subprocess.run([candidate, "-c", code], capture_output=True, check=False).returncode == 0:
             return candidate
-    raise MatrixError(f"No Python {minor} with venv was found. Name one: --python {minor}=/path/to/python{minor}")
+    raise MatrixError(f"No Python {minor} with venv was found. Name one: --python {minor}=/path/to/python")
 
 
 def build_wheel(folder: Path) -> Path:
@@ -50,7 +52,8 @@ def build_wheel(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     log = folder.with_suffix(".log")
-    must([sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(ROOT)], log)
+    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder)]
+    must([*build, str(ROOT)], log)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -78,6 +81,6 @@ def environment(row: Row, home: Path, wheel: Path, pythons: Mapping[str, str]) -
         must([*install, f"{wheel}[{','.join(EXTRAS)}]", f"apache-airflow=={row.airflow}", *TOOLS], log)
         must([str(python), "-m", "pip", "check", "--disable-pip-version-check"], log)
         mark.write_text(pins)
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--force-reinstall"]
-    must([*pip, str(wheel)], log)
+    anew = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+    must([*anew, "--force-reinstall", str(wheel)], log)
     return python
