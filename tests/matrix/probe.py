@@ -31,7 +31,6 @@ FEATURES = {
     "retry_policy": ("airflow.sdk", "RetryPolicy"),
     "task_state": ("airflow.sdk.execution_time.context", "TaskStateStoreAccessor"),
     "async_connection": ("airflow.sdk", "Connection.aextra_dejson"),
-    "async_mask": ("airflow.sdk.log", "amask_secret"),
     "on_kill": ("airflow.triggers.base", "BaseTrigger.on_kill"),
     "external_views": ("airflow.plugins_manager", "AirflowPlugin.external_views"),
     "async_operator": ("airflow.sdk.bases.operator", "BaseAsyncOperator"),

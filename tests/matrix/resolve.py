@@ -4,13 +4,14 @@ Write the pins of rows anew: ``python -m tests.matrix.resolve [ROW...] [--python
 
 In two steps, as an installation comes about: Airflow with what was there at its time, then this provider with
 the common-compat that the row wants, and what the tests need. The second keeps what the first has chosen.
+Nothing is installed for it. pip must get its packages from an index that tells when each was uploaded; what
+lies in a folder of wheels (``find-links``) would be taken whatever its age.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,34 +39,38 @@ def second_step(row: Row) -> list[str]:
     return [f"apache-airflow=={row.airflow}", f"{COMPAT}{exactly}", *TOOLS]
 
 
-def pins_of(python: Path) -> list[str]:
-    """Return what is installed as lines of a constraints file, without this project and without pip."""
-    command = [str(python), "-m", "pip", "freeze"]
-    for name in (PACKAGE, "pip", "setuptools"):
-        command += ["--exclude", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    lines = sorted(done.stdout.split("\n"), key=str.lower)
-    pins = [line for line in lines if line]
-    if odd := [line for line in pins if not re.fullmatch(r"[\w.\-]+==[\w.+!]+", line)]:
-        raise SystemExit(f"A package came from a file or an address, not by name and version: {odd}")
-    return pins
+def choose(pip: list[str], requirements: list[str], scratch: Path) -> dict[str, str]:
+    """Return what pip would install, by name, without installing it; this project is left out."""
+    report, log = scratch / "report.json", scratch / "pip.log"
+    must([*pip, "--dry-run", "--ignore-installed", "--report", str(report), *requirements], log)
+    chosen = [each["metadata"] for each in json.loads(report.read_text())["install"]]
+    return {each["name"]: each["version"] for each in chosen if each["name"] != PACKAGE}
 
 
 def resolve(row: Row, wheel: Path, scratch: Path, pythons: dict[str, str]) -> list[str]:
     """Return the pins of a row."""
-    log, folder = scratch / f"{row.name}.log", scratch / row.name
-    must([interpreter(row.python, pythons), "-m", "venv", str(folder)], log)
-    python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile"]
-    must([*pip, "--upgrade", PIP], log)
+    folder = scratch / "venv"
+    folder.mkdir(parents=True)
+    must([interpreter(row.python, pythons), "-m", "venv", str(folder)], scratch / "venv.log")
+    pip = [
+        str(folder / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
+    must([*pip, PIP], scratch / "venv.log")
     until = ["--uploaded-prior-to", f"{row.until}T00:00:00Z"] if row.until else []
-    must([*pip, *until, *first_step(row)], log)
-    kept = scratch / f"{row.name}.kept"
-    kept.write_text("".join(f"{pin}\n" for pin in pins_of(python) if not pin.startswith(f"{COMPAT}==")))
+    first = choose([*pip, *until], first_step(row), scratch)
+    kept = scratch / "kept.txt"
+    first.pop(COMPAT, None)
+    # Released together under one number; looking for the fitting one, pip would go through hundreds.
+    first["boto3"] = first["botocore"]
+    kept.write_text("".join(f"{name}=={version}\n" for name, version in first.items()))
     whole = f"{wheel}[{','.join(EXTRAS)}]"
-    must([*pip, "--upgrade", "-c", str(kept), whole, *second_step(row)], log)
-    must([str(python), "-m", "pip", "check"], log)
-    return pins_of(python)
+    second = choose([*pip, "-c", str(kept)], [whole, *second_step(row)], scratch)
+    return sorted((f"{name}=={version}" for name, version in second.items()), key=str.lower)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wheel = build_wheel(scratch / "wheel")
         for row in [row_named(name) for name in chosen.rows] or ROWS:
             print(f"{row.name}: resolving", flush=True)
-            pins = resolve(row, wheel, scratch, pythons)
+            pins = resolve(row, wheel, scratch / row.name, pythons)
             row.constraints.parent.mkdir(exist_ok=True)
             head = (
                 f"# What row {row.name} of make matrix installs. Written by python -m tests.matrix.resolve."

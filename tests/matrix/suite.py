@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import time
 import xml.etree.ElementTree as ElementTree
@@ -83,14 +84,20 @@ def run_part(row: Row, part: str, home: Path, python: Path) -> dict[str, Any]:
         command += ["-m", "not engine", f"tests/{part}"]
         command += [f"--ignore=tests/{name}" for name in LEFT_OUT_FILES]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    began = time.monotonic()
+    began, used = time.monotonic(), _cpu_seconds()
     code = run(command, log, cwd=tree, env=environment)
     if not report.is_file():
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise MatrixError(f"{row.name}: pytest ended with {code} and no report; the end of {log}:\n{end}")
     told = {**read_report(report), "seconds": round(time.monotonic() - began)}
+    told["cpu_seconds"] = round(_cpu_seconds() - used)
     (results / f"{part}.json").write_text(json.dumps(told))
     return told
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def read_report(path: Path) -> dict[str, Any]:
