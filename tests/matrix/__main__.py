@@ -7,7 +7,8 @@ Test the built wheel on several releases of Airflow::
     python -m tests.matrix --records tests/data/matrix       # and keep what came of it
 
 Needs nothing but this and the ``build`` package: each row makes an environment of its own. The records are of
-all parts that were run on this very wheel, in this or in an earlier call; a row that lacks a part has none.
+all parts that were run on this very wheel, in this or in an earlier call, each with the commit of its tests; a
+row that lacks a part has none.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ def run_row(
     row: Row, wanted: Sequence[str], home: Path, wheel: Path, pythons: Mapping[str, str]
 ) -> dict[str, Any]:
     """
-    Run parts of a row and return its record, of what was run before on the same wheel and tests too.
+    Run parts of a row and return its record, of what was run before on the same wheel and pins too.
 
     :param wanted: names of parts; empty: all.
     """
     home.mkdir(parents=True, exist_ok=True)
-    stamp, mark = f"{digest(wheel)} {commit()}", home / "of"
+    stamp, mark = f"{digest(wheel)} {digest(row.constraints)}", home / "of"
     if not mark.is_file() or mark.read_text() != stamp:
         shutil.rmtree(home / "results", ignore_errors=True)
         mark.write_text(stamp)
@@ -77,10 +78,10 @@ def run_row(
     about = probe(home, python)
     for part in parts(row):
         if not wanted or part in wanted:
-            told = run_part(row, part, home, python)
+            told = run_part(row, part, home, python, commit())
             counts = f"{told['passed']} passed, {len(told['failed'])} failed, {len(told['skipped'])} skipped"
             print(f"{row.name} {part}: {counts} in {told['seconds']} s", flush=True)
-    return {"row": row.name, "commit": commit(), **about, "parts": kept_parts(row, home)}
+    return {"row": row.name, **about, "wheel": digest(wheel), "parts": kept_parts(row, home)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

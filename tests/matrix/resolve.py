@@ -29,6 +29,9 @@ def first_step(row: Row) -> list[str]:
     wanted = {name: f"{name}>={version}" for name, version in floors().items() if name != COMPAT}
     if row.floor:
         wanted = {name: f"{name}=={version}" for name, version in floors().items() if name != COMPAT}
+    elif row.oldest_compat:
+        # Airflow's own providers ask for newer ones as time goes by: it decides about them.
+        wanted[COMPAT] = f"{COMPAT}=={floors()[COMPAT]}"
     wanted["apache-airflow"] = f"apache-airflow=={row.airflow}"
     return [*wanted.values(), *row.pins, "asyncpg"]
 

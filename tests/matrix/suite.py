@@ -66,11 +66,12 @@ def parts(row: Row) -> list[str]:
     return [*chosen, ENGINE_PART]
 
 
-def run_part(row: Row, part: str, home: Path, python: Path) -> dict[str, Any]:
+def run_part(row: Row, part: str, home: Path, python: Path, commit: str) -> dict[str, Any]:
     """
     Run one part in a process of its own, and return and keep what came of it.
 
     :param home: of the row; the copy of the tests is its ``tree``.
+    :param commit: of the tests, for the record.
     """
     tree, results = home / "tree", home / "results"
     results.mkdir(exist_ok=True)
@@ -89,7 +90,7 @@ def run_part(row: Row, part: str, home: Path, python: Path) -> dict[str, Any]:
     if not report.is_file():
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise MatrixError(f"{row.name}: pytest ended with {code} and no report; the end of {log}:\n{end}")
-    told = {**read_report(report), "seconds": round(time.monotonic() - began)}
+    told = {"commit": commit, **read_report(report), "seconds": round(time.monotonic() - began)}
     told["cpu_seconds"] = round(_cpu_seconds() - used)
     (results / f"{part}.json").write_text(json.dumps(told))
     return told
