@@ -6,9 +6,9 @@ Test the built wheel on several releases of Airflow::
     python -m tests.matrix airflow-3.1 --parts hooks engine  # a part of a row
     python -m tests.matrix --records tests/data/matrix       # and keep what came of it
 
-Needs nothing but this and the ``build`` package: each row makes an environment of its own. The records are of
-all parts that were run on this very wheel, in this or in an earlier call, each with the commit of its tests; a
-row that lacks a part has none.
+Needs nothing but this and the ``build`` package: each row makes an environment of its own. A record is of all
+parts that were run on this very wheel, in this or an earlier call, each with its commit; a row that lacks a part
+has no record.
 """
 
 from __future__ import annotations
