@@ -7,7 +7,7 @@ Test the built wheel on several releases of Airflow::
     python -m tests.matrix --records tests/data/matrix       # and keep what came of it
 
 Needs nothing but this and the ``build`` package: each row makes an environment of its own. A record is of all
-parts that were run on this very wheel, in this or an earlier call, each with its commit; a row that lacks a part
+parts that were run on this very wheel, in this or an earlier call, each with its commit; a row that lacks one
 has no record.
 """
 
