@@ -9,11 +9,11 @@ import resource
 import shutil
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.matrix.rows import ROOT, Row
+from tests.matrix.rows import ROOT, TOUCHES_AIRFLOW, Row
 from tests.matrix.venvs import MatrixError, run
 
 #: What the copy has; the package is not in it, so what the tests import is what pip has installed.
@@ -45,6 +45,8 @@ ENGINE = (
     "tests/engine/test_motion_imitation.py::test_a_batch_lands_its_manifest_and_a_rerun_pays_nothing",
 )
 ENGINE_PART = "engine"
+#: What a row's record has to tell of; the others may be run at another time.
+NEEDED = frozenset({*TOUCHES_AIRFLOW, "ledger", "lifecycle", ENGINE_PART})
 
 
 def copy_tree(target: Path) -> None:
@@ -64,6 +66,11 @@ def parts(row: Row) -> list[str]:
     folders = sorted(path.parent.name for path in (ROOT / "tests").glob("*/__init__.py"))
     chosen = [name for name in folders if name not in LEFT_OUT and (not row.folders or name in row.folders)]
     return [*chosen, ENGINE_PART]
+
+
+def lacking(row: Row, told: Iterable[str]) -> set[str]:
+    """Return the parts that a record of a row must tell of and does not."""
+    return (NEEDED & set(parts(row))) - set(told)
 
 
 def run_part(row: Row, part: str, home: Path, python: Path, commit: str) -> dict[str, Any]:

@@ -85,6 +85,10 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
         ]
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
     yield ""
+    for record in records:
+        folders = ", ".join(part for part in record["parts"] if part != ENGINE_PART)
+        yield f"- {record['row']}: {folders}"
+    yield ""
     yield from _features(records)
 
 
