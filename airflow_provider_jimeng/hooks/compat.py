@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import Connection
@@ -34,24 +33,24 @@ except ImportError:  # before Airflow 3.3
 MASKS_ASYNCHRONOUSLY = hasattr(Connection, "aextra_dejson")
 
 
-@contextmanager
-def reading_a_connection() -> Iterator[None]:
+def read_connection(read: Callable[[str], Any], conn_id: str) -> Any:
     """
-    Read a connection, and have it count as missing where Airflow 3.1.0 has no task to read it for.
+    Read a connection; outside of a task (a command, a script) on Airflow 3.1.0 too.
 
-    Outside of a task (a command, a script) that release asks for a channel to a supervisor that isn't there,
-    where later ones say that the connection isn't defined.
+    There that release asks for a channel to a supervisor that isn't there. Later ones then look where
+    Airflow's own commands find connections, and so does this.
 
+    :param read: Airflow's way of a task, ``BaseHook.get_connection``.
     :raises AirflowNotFoundException: there is no such connection.
     """
     try:
-        yield
+        return read(conn_id)
     except ImportError as error:
         if "SUPERVISOR_COMMS" not in str(error):
             raise
-        raise AirflowNotFoundException(
-            "the connection isn't defined where this process can see it"
-        ) from error
+    from airflow.models.connection import Connection as OfCommands
+
+    return OfCommands.get_connection_from_secrets(conn_id)
 
 
 def connection_of(path: Any) -> str | None:
@@ -68,5 +67,5 @@ __all__ = [
     "conf",
     "connection_of",
     "mask_secret",
-    "reading_a_connection",
+    "read_connection",
 ]

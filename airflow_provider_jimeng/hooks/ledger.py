@@ -19,7 +19,7 @@ from airflow_provider_jimeng.hooks.compat import (
     AirflowNotFoundException,
     conf,
     mask_secret,
-    reading_a_connection,
+    read_connection,
 )
 from airflow_provider_jimeng.hooks.executors import remote_executors, runs_in_process
 
@@ -182,8 +182,7 @@ def _url_of_text(text: str) -> URL:
 
 def _url_of_connection(conn_id: str) -> URL:
     try:
-        with reading_a_connection():
-            connection = BaseHook.get_connection(conn_id)
+        connection = read_connection(BaseHook.get_connection, conn_id)
     except AirflowNotFoundException:
         # Airflow says the same of a connection that it could not read for now, so a retry may help.
         raise JimengLedgerError(

@@ -37,7 +37,7 @@ from airflow_provider_jimeng.hooks.compat import (
     AirflowNotFoundException,
     amask_secret,
     mask_secret,
-    reading_a_connection,
+    read_connection,
 )
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
@@ -86,8 +86,7 @@ class VolcengineHook(BaseHook):
     @forgetful
     def _read(self) -> AccountSettings:
         try:
-            with reading_a_connection():
-                connection = self.get_connection(self.volcengine_conn_id)
+            connection = read_connection(self.get_connection, self.volcengine_conn_id)
         except AirflowNotFoundException:
             connection = None
         settings = self._parse(connection)
@@ -123,8 +122,7 @@ class VolcengineHook(BaseHook):
             except (AirflowNotFoundException, AttributeError):
                 self.log.debug("Reading %s again, in a thread.", self.volcengine_conn_id)
         try:
-            with reading_a_connection():
-                return await asyncio.to_thread(self.get_connection, self.volcengine_conn_id)
+            return await asyncio.to_thread(read_connection, self.get_connection, self.volcengine_conn_id)
         except AirflowNotFoundException:
             return None
 

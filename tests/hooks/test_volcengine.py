@@ -78,14 +78,24 @@ def test_settings_are_the_same_from_an_event_loop(monkeypatch: pytest.MonkeyPatc
     assert first == VolcengineHook().settings
 
 
-def test_a_process_without_a_supervisor_has_no_connection_on_airflow_3_1_0(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_supervisor_airflow_3_1_0_is_asked_as_its_own_commands_do(monkeypatch: pytest.MonkeyPatch):
+    from airflow.models.connection import Connection as OfCommands
+
     def no_channel(conn_id: str) -> Any:
         raise ImportError(
             "cannot import name 'SUPERVISOR_COMMS' from 'airflow.sdk.execution_time.task_runner'"
         )
 
+    def stored(conn_id: str) -> Any:
+        if conn_id != "stored":
+            raise AirflowNotFoundException(conn_id)
+        return Connection(conn_id=conn_id, conn_type="volcengine", login="AKID", password=SECRET)
+
     monkeypatch.setattr(VolcengineHook, "get_connection", staticmethod(no_channel))
+    monkeypatch.setattr(OfCommands, "get_connection_from_secrets", staticmethod(stored))
     monkeypatch.setattr(volcengine, "MASKS_ASYNCHRONOUSLY", False)
+    assert VolcengineHook("stored").settings.credentials.access_key == "AKID"
+    assert asyncio.run(VolcengineHook("stored").aget_settings()) == VolcengineHook("stored").settings
     with pytest.raises(JimengConfigurationError, match="nowhere"):
         _ = VolcengineHook("nowhere").settings
     with pytest.raises(JimengConfigurationError, match="nowhere"):
