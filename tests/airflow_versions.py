@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-AIRFLOW = tuple(int(part) for part in importlib.metadata.version("apache-airflow").split(".")[:2])
+AIRFLOW = tuple(int(part) for part in importlib.metadata.version("apache-airflow").split(".")[:3])
 
 
 def moved(name: str, *modules: str) -> Any:
@@ -46,7 +46,7 @@ def since_airflow(release: str, why: str) -> Callable[[Any], Any]:
     """
     Mark a test, a class or a parameter that needs a release of Airflow.
 
-    :param release: the first that has it, for example ``3.2``.
+    :param release: the first that has it, for example ``3.2`` or ``3.1.3``.
     :param why: what earlier releases lack, and what this provider does there instead.
     """
     first = tuple(int(part) for part in release.split("."))

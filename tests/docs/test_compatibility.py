@@ -27,7 +27,7 @@ def test_every_row_has_a_record_of_what_touches_airflow_without_a_failure() -> N
 
 def test_nothing_is_left_out_on_the_release_that_all_else_is_tested_on() -> None:
     (newest,) = (record for record in read() if record["row"] == "airflow-3.3")
-    assert AIRFLOW == (3, 3)
+    assert AIRFLOW[:2] == (3, 3)
     assert [each["skipped"] for each in newest["parts"].values() if each["skipped"]] == []
 
 
