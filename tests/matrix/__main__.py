@@ -14,12 +14,14 @@ of those that touch Airflow has no record.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,6 @@ def run_row(
 
     :param wanted: names of parts; empty: all.
     """
-    home.mkdir(parents=True, exist_ok=True)
     stamp, mark = f"{digest(wheel)} {digest(row.constraints)}", home / "of"
     if not mark.is_file() or mark.read_text() != stamp:
         shutil.rmtree(home / "results", ignore_errors=True)
@@ -105,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in [row_named(name) for name in chosen.rows] or ROWS:
             home = chosen.home.resolve() / row.name
             try:
-                record = run_row(row, chosen.parts, home, wheel, pythons)
+                with alone(home):
+                    record = run_row(row, chosen.parts, home, wheel, pythons)
             except MatrixError as error:
                 print(f"{row.name}: {error}", flush=True)
                 failed += 1
@@ -114,6 +116,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if chosen.records and not lacking(row, record["parts"]):
                 keep(record, chosen.records)
     return int(failed > 0)
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Hold a row's folder: a second call waits for the first one's end, which tests in the same environment."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def keep(record: Mapping[str, Any], folder: Path) -> None:
