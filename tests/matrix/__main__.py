@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
-    """Hold a row's folder: a second call waits for the first one's end, which tests in the same environment."""
+    """Hold a row's folder; a second call waits for the end of the first, which has the same environment."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
