@@ -71,7 +71,7 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
     for record in records:
         versions = record["versions"]
         unit = [each for part, each in record["parts"].items() if part != ENGINE_PART]
-        engine = record["parts"][ENGINE_PART]
+        engine = record["parts"].get(ENGINE_PART)
         cells = [
             record["row"],
             versions["airflow"],
@@ -81,7 +81,7 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
             sum(each["passed"] for each in unit),
             sum(len(each["failed"]) for each in unit),
             sum(len(each["skipped"]) for each in unit),
-            f"{engine['passed']}, {len(engine['failed'])}",
+            f"{engine['passed']}, {len(engine['failed'])}" if engine else "-",
         ]
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
     yield ""
