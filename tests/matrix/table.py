@@ -41,7 +41,7 @@ FEATURES = {
     ),
     "async_connection": (
         "a trigger reads its connection on the loop",
-        "the trigger reads it in a thread",
+        "it is read in a thread that asks through the loop",
     ),
     "on_kill": (
         "a trigger is told of a kill",
