@@ -5,6 +5,7 @@
 # make bench-bulk   how busy bulk runs keep the slots, on real Airflow: an hour; ARGS for one run of your own
 # make bench-scale  10,000 items through the operator, and 100,000 lines looked up
 # make chaos  the whole matrix of blows, with LocalExecutor and with Celery, then a soak of 90 minutes: some hours
+# make matrix  the built wheel on Airflow 3.1, 3.2 and 3.3, and on the oldest of all it allows: hours; ARGS for a part
 # make lint   ruff and mypy
 # make clean  remove what the above made
 #
@@ -15,7 +16,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: test unit engine bench-bulk bench-scale chaos lint demo constraints clean
+.PHONY: test unit engine bench-bulk bench-scale chaos matrix lint demo constraints clean
 
 TEST_VENV := .venv-test
 DEMO_VENV := .venv-demo
@@ -62,6 +63,12 @@ chaos: $(TEST_VENV)/.installed
 	$(CHAOS).matrix --executor celery --records .test/chaos/celery.jsonl $(ARGS)
 	$(CHAOS).table .test/chaos/local.jsonl .test/chaos/celery.jsonl
 	$(CHAOS).soak --executor celery --records .test/chaos/soak.json
+
+# Needs a Python 3.11, 3.12 and 3.13: on the PATH, or ARGS="--python 3.12=/path/to/python". Its environments stay in
+# .test/matrix; ARGS="airflow-3.1 --parts hooks engine" runs a part of a row.
+matrix: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m tests.matrix --records tests/data/matrix $(ARGS)
+	$(TEST_PYTHON) -m tests.matrix.table --into docs/compatibility.md
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m ruff check .

@@ -32,7 +32,6 @@ from airflow.providers.common.compat.sdk import (
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator, ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.hooks import patience
@@ -49,9 +48,15 @@ from airflow_provider_jimeng.policy.polling import PollSettings
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 from airflow_provider_jimeng.triggers import settling, slots as slot_trigger, watch
 
+from tests.airflow_versions import moved
+
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import TaskRecord
 
+AirflowRescheduleException = moved(
+    "AirflowRescheduleException", "airflow.sdk.exceptions", "airflow.exceptions"
+)
+TaskDeferralError = moved("TaskDeferralError", "airflow.sdk.exceptions", "airflow.exceptions")
 #: A trigger that is still at it after this long is stuck.
 TRIGGER_SECONDS = 30.0
 _LEGS = 40

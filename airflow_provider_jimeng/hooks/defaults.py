@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import conf, mask_secret
 from airflow_provider_jimeng.exceptions import JimengInputError
+from airflow_provider_jimeng.hooks.compat import conf, mask_secret
 
 #: A day's tail of an 11 h wait still fits into the vendor's 12 h.
 DEFAULT_TIMEOUT_SECONDS = 11 * 3600.0

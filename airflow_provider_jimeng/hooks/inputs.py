@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_jimeng.api.tos import TosStore, presign_get
 from airflow_provider_jimeng.client.coerce import as_integer
 from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengInputError
-from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException, mask_secret
+from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException, mask_secret, read_connection
 from airflow_provider_jimeng.hooks.ledger import option
 from airflow_provider_jimeng.hooks.storage import filesystem_of
 from airflow_provider_jimeng.media.presign import (
@@ -93,7 +93,7 @@ def fetchable_body(body: Mapping[str, Any]) -> dict[str, Any]:
 def _tos_store(conn_id: str | None) -> TosStore:
     name = conn_id or DEFAULT_TOS_CONNECTION
     try:
-        connection = BaseHook.get_connection(name)
+        connection = read_connection(BaseHook.get_connection, name)
     except AirflowNotFoundException:
         raise JimengInputError(
             f"there is no connection {name!r}; it holds the Access Key ID (login), the Secret Access Key "

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 from airflow_provider_jimeng.client.coerce import as_bool, as_integer
 from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengLedgerError
-from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException, conf, mask_secret
+from airflow_provider_jimeng.hooks.compat import (
+    AirflowNotFoundException,
+    conf,
+    mask_secret,
+    read_connection,
+)
 from airflow_provider_jimeng.hooks.executors import remote_executors, runs_in_process
 
 if TYPE_CHECKING:
@@ -177,7 +182,7 @@ def _url_of_text(text: str) -> URL:
 
 def _url_of_connection(conn_id: str) -> URL:
     try:
-        connection = BaseHook.get_connection(conn_id)
+        connection = read_connection(BaseHook.get_connection, conn_id)
     except AirflowNotFoundException:
         # Airflow says the same of a connection that it could not read for now, so a retry may help.
         raise JimengLedgerError(

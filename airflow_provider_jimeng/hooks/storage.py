@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.api.validation import check_output
 from airflow_provider_jimeng.exceptions import JimengInputError
+from airflow_provider_jimeng.hooks.compat import connection_of, one_at_a_time
 from airflow_provider_jimeng.media.target import Target
 
 
@@ -50,9 +51,10 @@ def _on_airflow(uri: str) -> Target | None:
     """Return the place as Airflow's filesystems serve it, ``None`` where none of them knows its scheme."""
     path = ObjectStoragePath(uri)
     try:
-        return Target(path.fs, path.path, uri)
+        with one_at_a_time():
+            return Target(path.fs, path.path, uri)
     except ValueError:
-        if path.conn_id is not None:
+        if connection_of(path) is not None:
             raise
         return None
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,8 @@ from airflow_provider_jimeng.hooks.compat import (
     AirflowNotFoundException,
     amask_secret,
     mask_secret,
+    off_the_loop,
+    read_connection,
 )
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
@@ -85,7 +86,7 @@ class VolcengineHook(BaseHook):
     @forgetful
     def _read(self) -> AccountSettings:
         try:
-            connection = self.get_connection(self.volcengine_conn_id)
+            connection = read_connection(self.get_connection, self.volcengine_conn_id)
         except AirflowNotFoundException:
             connection = None
         settings = self._parse(connection)
@@ -121,7 +122,7 @@ class VolcengineHook(BaseHook):
             except (AirflowNotFoundException, AttributeError):
                 self.log.debug("Reading %s again, in a thread.", self.volcengine_conn_id)
         try:
-            return await asyncio.to_thread(self.get_connection, self.volcengine_conn_id)
+            return await off_the_loop(read_connection, self.get_connection, self.volcengine_conn_id)
         except AirflowNotFoundException:
             return None
 

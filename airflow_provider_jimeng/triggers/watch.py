@@ -15,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_jimeng.hooks.compat import off_the_loop
 from airflow_provider_jimeng.hooks.ledger import open_ledger
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LedgerReader:
         self._views: dict[tuple[Scope, int | None], tuple[float, asyncio.Future[SlotView]]] = {}
 
     async def _call(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await off_the_loop(function, executor=self._thread)
 
     async def slots(self, scope: Scope, configured_limit: int | None) -> SlotView:
         """

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_provider_jimeng.api.models import API_VERSION, RESULT_ACTION, SUBMIT_ACTION, Answer
 from airflow_provider_jimeng.client.settings import account_digest
 from airflow_provider_jimeng.exceptions import (
@@ -27,8 +26,10 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.get_provider_info import get_provider_info
 from airflow_provider_jimeng.hooks import volcengine
+from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 
+from tests.airflow_versions import AIRFLOW, moved, providers_of_tasks, since_airflow
 from tests.client.servers import Connection as ServerConnection, answering, closed_port, serving
 
 SECRET = "the-secret-access-key"
@@ -75,6 +76,39 @@ def test_settings_are_the_same_from_an_event_loop(monkeypatch: pytest.MonkeyPatc
     first, second = asyncio.run(read())
     assert first is second
     assert first == VolcengineHook().settings
+
+
+def test_without_a_supervisor_airflow_3_1_0_is_asked_as_its_own_commands_do(monkeypatch: pytest.MonkeyPatch):
+    from airflow.models.connection import Connection as OfCommands
+
+    def no_channel(conn_id: str) -> Any:
+        raise ImportError(
+            "cannot import name 'SUPERVISOR_COMMS' from 'airflow.sdk.execution_time.task_runner'"
+        )
+
+    def stored(conn_id: str) -> Any:
+        if conn_id != "stored":
+            raise AirflowNotFoundException(conn_id)
+        return Connection(conn_id=conn_id, conn_type="volcengine", login="AKID", password=SECRET)
+
+    monkeypatch.setattr(VolcengineHook, "get_connection", staticmethod(no_channel))
+    monkeypatch.setattr(OfCommands, "get_connection_from_secrets", staticmethod(stored))
+    monkeypatch.setattr(volcengine, "MASKS_ASYNCHRONOUSLY", False)
+    assert VolcengineHook("stored").settings.credentials.access_key == "AKID"
+    assert asyncio.run(VolcengineHook("stored").aget_settings()) == VolcengineHook("stored").settings
+    with pytest.raises(JimengConfigurationError, match="nowhere"):
+        _ = VolcengineHook("nowhere").settings
+    with pytest.raises(JimengConfigurationError, match="nowhere"):
+        asyncio.run(VolcengineHook("nowhere").aget_settings())
+
+
+def test_another_import_that_fails_is_no_missing_connection(monkeypatch: pytest.MonkeyPatch):
+    def broken(conn_id: str) -> Any:
+        raise ImportError("no module of a secrets backend")
+
+    monkeypatch.setattr(VolcengineHook, "get_connection", staticmethod(broken))
+    with pytest.raises(ImportError, match="secrets backend"):
+        _ = VolcengineHook("nowhere").settings
 
 
 def test_event_loop_falls_back_to_a_thread_as_dag_test_needs(monkeypatch: pytest.MonkeyPatch):
@@ -173,7 +207,11 @@ def test_extra_that_is_no_json_is_an_error(monkeypatch: pytest.MonkeyPatch):
         "get_connection",
         staticmethod(
             lambda conn_id: Connection(
-                conn_id=conn_id, login="AKID", password=SECRET, extra="{max_concurrency: 2"
+                conn_id=conn_id,
+                conn_type="volcengine",
+                login="AKID",
+                password=SECRET,
+                extra="{max_concurrency: 2",
             )
         ),
     )
@@ -334,9 +372,13 @@ def test_connection_test_of_a_connection_that_is_missing():
 def test_airflow_itself_can_test_the_connection(monkeypatch: pytest.MonkeyPatch):
     body = {"code": 10000, "data": {"status": "not_found"}, "message": "Success"}
     with serving(answering(body)) as server:
-        connection = Connection(
+        # Before Airflow 3.3 only the connections of its database can test themselves.
+        kind = Connection if AIRFLOW >= (3, 3) else moved("Connection", "airflow.models.connection")
+        connection = kind(
             conn_id="in_memory", conn_type="volcengine", login="AKID", password=SECRET, host=server.url
         )
+        # The API server tells a connection that nobody has saved by the environment.
+        monkeypatch.setenv("AIRFLOW_CONN_IN_MEMORY", connection.get_uri())
         works, message = connection.test_connection()
     assert works, message
 
@@ -351,19 +393,40 @@ def provider_connection() -> dict[str, Any]:
 
 
 def test_airflow_finds_the_hook_for_the_connection_type():
-    from airflow.providers_manager import ProvidersManager
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
-    found = ProvidersManagerTaskRuntime().hooks["volcengine"]
-    manager = ProvidersManager()
+    found = providers_of_tasks().hooks["volcengine"]
     assert found is not None
     assert found.hook_class_name == "airflow_provider_jimeng.hooks.volcengine.VolcengineHook"
     assert found.connection_id_attribute_name == "volcengine_conn_id"
     assert found.connection_testable
+
+
+@since_airflow("3.2", "3.1 passes over the metadata and asks the hook for its widgets")
+def test_airflow_reads_the_form_from_the_metadata():
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
     widgets = {name for name in manager.connection_form_widgets if name.startswith("extra__volcengine__")}
     assert widgets == {f"extra__volcengine__{name}" for name in provider_connection()["conn-fields"]}
     assert manager.connection_form_widgets["extra__volcengine__session_token"].is_sensitive
     assert manager.field_behaviours["volcengine"]["relabeling"]["login"] == "Access Key ID"
+
+
+#: In a process of its own: Airflow 3.1 reads the widgets once, be there anything to make them with or not.
+FORM = """
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+[form] = [each for each in HookMetaService.hook_meta_data() if each.connection_type == "volcengine"]
+print(form.model_dump_json())
+"""
+
+
+@since_airflow("3.1.3", "before, its UI shows no provider's form unless flask-appbuilder is installed")
+def test_the_form_of_the_ui_has_every_field():
+    done = subprocess.run([sys.executable, "-c", FORM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    form = json.loads(done.stdout.splitlines()[-1])
+    assert set(form["extra_fields"]) == set(provider_connection()["conn-fields"])
+    assert form["extra_fields"]["session_token"]["schema"]["format"] == "password"
+    assert form["standard_fields"]["login"]["title"] == "Access Key ID"
 
 
 def test_form_has_every_extra_that_is_read():

@@ -39,7 +39,10 @@ for deferrable in (True, False):
 #: In a process of its own: Airflow's in-process API warns of its dependencies, and warnings are errors here.
 RUN = """
 import json, sys
-from airflow.dag_processing.dagbag import DagBag
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag
 bag = DagBag(sys.argv[1])
 assert not bag.import_errors, bag.import_errors
 states = {dag_id: bag.dags[dag_id].test().state for dag_id in sorted(bag.dags)}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow.sdk.exceptions import TaskDeferralTimeout
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengRetryableTaskError,
@@ -21,7 +20,10 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 
+from tests.airflow_versions import moved
 from tests.legs import Bench, DagRun, Deferred, Output, first_event
+
+TaskDeferralTimeout = moved("TaskDeferralTimeout", "airflow.sdk.exceptions", "airflow.exceptions")
 
 TROUBLES = {
     "50500": "query:50500,times=2",

@@ -17,7 +17,7 @@ from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 from tests.client.servers import answering, serving
 from tests.legs import Bench, DagRun
 from tests.media.files import image, serving as serving_files, video
-from tests.structure.imports import PACKAGE, ROOT, modules
+from tests.structure.imports import SOURCES, modules
 
 OPEN = NetworkGuard(allow_loopback=True)
 #: Places that no redirect may lead to even where the vendor is an emulator, whatever their spelling.
@@ -179,4 +179,4 @@ def test_nothing_but_the_guard_opens_a_url_of_a_manifest_or_of_the_vendor() -> N
     assert opening <= MAY_OPEN
     assert "media.guard" in opening
     assert openers("import requests\nrequests.get(url)") == {"requests.get"}
-    assert (ROOT / PACKAGE).is_dir()
+    assert SOURCES.is_dir()

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import airflow_provider_jimeng
-from airflow.sdk.serde import serialize
 from airflow_provider_jimeng.api.models import Credentials, SignedRequest
 from airflow_provider_jimeng.api.tos import TosStore
 from airflow_provider_jimeng.bulk.items import Item
@@ -24,8 +23,10 @@ from airflow_provider_jimeng.exceptions import JimengCredentialError
 from airflow_provider_jimeng.lifecycle.wanted import Request
 from airflow_provider_jimeng.policy.polling import PollDecision, PollKind
 
+from tests.airflow_versions import moved
 from tests.client.settings_for import SECRET, TOKEN, settings_for
 
+serialize = moved("serialize", "airflow.sdk.serde", "airflow.serialization.serde")
 KEYS = Credentials("AKwho", SECRET, TOKEN)
 SIGNED = f"https://a.example/i.png?X-Amz-Signature={SECRET}"
 #: Fields by whose name one would look for a secret, and those that are named so and hold none.

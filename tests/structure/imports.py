@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "airflow_provider_jimeng"
 ROOT = Path(__file__).parents[2]
+_SPEC = importlib.util.find_spec(PACKAGE)
+assert _SPEC is not None
+assert _SPEC.origin is not None
+#: The package's sources: the checkout's, or what pip has installed where there is no checkout.
+SOURCES = Path(_SPEC.origin).parent
 
 #: From the bottom to the top; each may import what stands before it, and itself.
 LAYERS = (
@@ -43,8 +49,8 @@ CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 def modules() -> list[tuple[str, Path]]:
     """Return each module of the package, with its dotted name below the package."""
     found = []
-    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
-        name = path.relative_to(ROOT / PACKAGE).with_suffix("").as_posix().replace("/", ".")
+    for path in sorted(SOURCES.rglob("*.py")):
+        name = path.relative_to(SOURCES).with_suffix("").as_posix().replace("/", ".")
         found.append((name.removesuffix("__init__").rstrip("."), path))
     return found
 

@@ -15,6 +15,8 @@ import pytest
 
 from airflow_provider_jimeng.get_provider_info import get_provider_info
 
+from tests.airflow_versions import providers_of_tasks
+
 SCHEMAS = importlib.resources.files("airflow")
 
 
@@ -75,9 +77,7 @@ def test_airflow_finds_the_provider_by_its_entry_point():
 
 
 def test_airflow_offers_the_connection_type():
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
-    manager = ProvidersManagerTaskRuntime()
+    manager = providers_of_tasks()
     assert "airflow-provider-jimeng" in manager.providers
     hook = manager.hooks["volcengine"]
     assert hook is not None
