@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_body, check_req_key, check_task_id
+from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
@@ -22,6 +23,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
+from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.admission import Admission
 from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.lifecycle.marker import Marker
 
 log = logging.getLogger(__name__)
+# Whoever submits, asks or lands with a connection of Airflow's comes by here.
+metrics.start()
 
 #: Rows after which a submit is the first one of its content all the same.
 _UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
@@ -322,11 +326,13 @@ def wait_on_worker(
     :param timeout: seconds.
     :raises JimengNoSlotError: no slot came free in time; nothing was paid.
     """
-    until = clock() + timeout
+    began = clock()
+    until = began + timeout
     told: str | None = None
     while True:
         outcome = attempt()
         if isinstance(outcome, InHand):
+            tell_slot_wait(outcome, clock() - began)
             return outcome
         if outcome.reason != told:
             log.info("Waiting (%s); nothing is submitted and nothing is paid meanwhile.", outcome.reason)
@@ -340,6 +346,13 @@ def wait_on_worker(
             )
         # Short enough to take a slot soon after it is free: the look-up is one query of the ledger.
         sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, 2.0))))
+
+
+def tell_slot_wait(in_hand: InHand, seconds: float) -> None:
+    """Publish how long a new submit waited for its slot; what was found needed none."""
+    if not in_hand.reused:
+        scope = in_hand.record.scope
+        meter.took("slot_wait", seconds, scope.account, scope.req_key)
 
 
 def provenance_of(context: Mapping[str, Any]) -> Provenance:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengOutputExistsError,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.counting import result_landed
 from airflow_provider_jimeng.media.download import Downloaded
 from airflow_provider_jimeng.media.target import Target
 
@@ -135,6 +137,7 @@ class Lander:
         """
         if (there := self.find(record, target)) is not None:
             return there
+        began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
             source = self._obtain(record, target, local, fetch)
@@ -158,7 +161,9 @@ class Lander:
                     task_id=record.task_id,
                     content_key=record.content_key,
                 )
-            return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+            landed = Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+        result_landed(record, landed, time.monotonic() - began)
+        return landed
 
     def copy(self, record: TaskRecord, source: LandingRecord, target: Target) -> Landed:
         """

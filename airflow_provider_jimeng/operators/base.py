@@ -23,7 +23,14 @@ from airflow_provider_jimeng.hooks.defaults import (
     mask_queries,
     seconds_of,
 )
-from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
+from airflow_provider_jimeng.hooks.jimeng import (
+    JimengHook,
+    epoch_of,
+    iso,
+    provenance_of,
+    tell_slot_wait,
+    wait_on_worker,
+)
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
@@ -216,6 +223,7 @@ class SubmittingOperator(JimengOperator):
             )
         outcome = self.hook.ensure(wanted, supersede=supersede, beside=beside)
         if isinstance(outcome, InHand):
+            tell_slot_wait(outcome, self._waited(event))
             return outcome
         self._defer_for_slot(wanted, outcome, event)
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
@@ -227,6 +235,13 @@ class SubmittingOperator(JimengOperator):
             return False
         record = self.hook.ledger.latest(wanted.key)
         return record is not None and any(one.get("task_id") == record.task_id for one in tasks)
+
+    def _waited(self, event: Mapping[str, Any] | None) -> float:
+        """Return the seconds since this try began to wait for a slot, which its deadline was counted from."""
+        deadline = None if event is None or event.get("status") != TURN else epoch_of(event.get("deadline"))
+        if deadline is None:
+            return 0.0
+        return time.time() - (deadline - seconds_of(self.slot_timeout, "slot_timeout"))
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
         # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first

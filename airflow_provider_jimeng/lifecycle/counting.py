@@ -1,0 +1,47 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What the life of an item counts, after the ledger was told: money first, numbers later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.client import meter
+from airflow_provider_jimeng.ledger.states import TaskState
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.land import Landed
+    from airflow_provider_jimeng.policy.poll import PollKind
+    from airflow_provider_jimeng.policy.submit import SubmitOutcome
+
+
+def submit_accepted(record: TaskRecord) -> None:
+    """Count a submit that the vendor accepted, and will bill."""
+    meter.add("submits", record.scope.account, record.scope.req_key)
+
+
+def submit_refused(record: TaskRecord, outcome: SubmitOutcome) -> None:
+    """Count a send that created nothing: by the vendor's code, the gateway's HTTP status, or never sent."""
+    code = outcome.code or (f"http_{outcome.http_status}" if outcome.http_status else "not_sent")
+    meter.add("refused", record.scope.account, record.scope.req_key, code=code)
+
+
+def submit_unknown(record: TaskRecord) -> None:
+    """Count a submit of which nobody knows whether it was accepted."""
+    meter.add("unknown", record.scope.account, record.scope.req_key)
+
+
+def task_finished(record: TaskRecord, kind: PollKind) -> None:
+    """Count a verdict, and tell how long a result took from its submit to the verdict's record."""
+    scope = record.scope
+    meter.add("finished", scope.account, scope.req_key, outcome=kind.value)
+    if record.elapsed is not None and record.state is TaskState.SUCCEEDED:
+        meter.took("processing", record.elapsed, scope.account, scope.req_key)
+
+
+def result_landed(record: TaskRecord, landed: Landed, seconds: float) -> None:
+    """Count a result whose bytes were put where they are wanted."""
+    scope = record.scope
+    meter.add("landed", scope.account, scope.req_key)
+    meter.add("landed_bytes", scope.account, scope.req_key, count=landed.bytes)
+    meter.took("landing", seconds, scope.account, scope.req_key)
