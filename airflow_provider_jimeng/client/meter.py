@@ -53,7 +53,7 @@ def add(name: str, account: str, req_key: str, *, count: int = 1, **tags: object
 
 
 def took(name: str, seconds: float, account: str, req_key: str, **tags: object) -> None:
-    """Tell how long something took; ``seconds`` below zero, as a clock that was set back makes, count as 0."""
+    """Tell how long something took; below zero, after a clock was set back, counts as 0."""
     _publish(Kind.SECONDS, name, max(0.0, seconds), account, req_key, tags)
 
 

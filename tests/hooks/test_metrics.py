@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Numbers as Airflow publishes them, seen by a StatsD of the test's own; and that none of them can do harm."""
+"""Numbers as Airflow publishes them, seen by a StatsD of the test's own; none of them can do harm."""
 
 from __future__ import annotations
 
