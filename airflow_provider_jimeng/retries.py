@@ -53,8 +53,8 @@ class JimengRetryPolicy(RetryPolicy):
     verdict, an unknown submit, an expired task
     ``JimengSpendLimitError``: budget, attempts                   fail: they count over all tries
     ``JimengSpendLimitError``: daily limit                        retry when the UTC day is over
-    ``JimengThrottledError``; breaker or pause                    retry after a minute, doubled up to a quarter
-                                                                  of an hour
+    ``JimengThrottledError``; breaker or pause                    retry after a minute, doubled up to a
+                                                                  quarter of an hour
     any other of this provider's                                  the task's own ``retry_delay``
     any other                                                     what ``otherwise`` says, else the task's own
     ============================================================  ============================================

@@ -27,6 +27,7 @@ from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.admission import Admission
 from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
+from airflow_provider_jimeng.hooks.lineage import tell_collector
 from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
@@ -235,6 +236,7 @@ class JimengHook(VolcengineHook):
             raise JimengUnknownSubmitError(
                 "The ledger has no task id for this content", content_key=wanted.key
             )
+        tell_collector(self, wanted.sources.values())
         return in_hand.record.task_id
 
     @forgetful

@@ -31,6 +31,7 @@ from airflow_provider_jimeng.hooks.jimeng import (
     tell_slot_wait,
     wait_on_worker,
 )
+from airflow_provider_jimeng.hooks.lineage import TellsLineage
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 
 
-class JimengOperator(BaseOperator):
+class JimengOperator(TellsLineage, BaseOperator):
     """
     Base of the operators: connection, retries that are there by default, masked arguments, links.
 
@@ -75,7 +76,7 @@ class JimengOperator(BaseOperator):
         self.link_target: str | None = None
 
     @cached_property
-    def hook(self) -> JimengHook:
+    def hook(self) -> JimengHook:  # type: ignore[override]
         """The hook of this task's connection."""
         return JimengHook(self.volcengine_conn_id)
 
@@ -174,6 +175,10 @@ class SubmittingOperator(JimengOperator):
         self.slot_timeout = slot_timeout
         self.deferrable = deferrable
 
+    def _asked_for(self) -> Sequence[str]:
+        body = self.body.values() if isinstance(self.body, Mapping) else ()
+        return [each for each in (self.image_url, self.video_url, *body) if _is_url(each)]
+
     def _policies(self) -> Policies:
         attempts: Any = self.max_attempts
         if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
@@ -268,6 +273,10 @@ class SubmittingOperator(JimengOperator):
             ),
             method_name="execute_complete",
         )
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value
 
 
 def reference_dict(in_hand: InHand, conn_id: str, expected_seconds: float | None) -> dict[str, Any]:

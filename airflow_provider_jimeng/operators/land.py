@@ -15,8 +15,8 @@ from airflow_provider_jimeng.exceptions import (
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import flag_of
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
@@ -77,11 +77,13 @@ class JimengLandResultOperator(JimengOperator):
             else:
                 landed = self._land(record, target)
         except JimengError as error:
-            raise for_airflow(error) from error
+            raise self._told(error) from error
         self._point_at_object(landed.uri)
         self.log.info(
             "%s %s (%s bytes).", "Landed" if landed.fresh else "Already at", landed.uri, landed.bytes
         )
+        inputs = () if record is None else inputs_of(record)
+        self._tell(Lineage(inputs, ((landed.uri, landed.bytes),), record, reused=not landed.fresh))
         result = landed_dict(landed)
         announce(context, self.outlets, {**result, "task_id": reference.task_id})
         return result

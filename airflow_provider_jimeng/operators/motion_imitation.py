@@ -15,9 +15,9 @@ from airflow_provider_jimeng.exceptions import (
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce, fetch_from_vendor, landed_dict, lander, watched_of
+from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.hooks.watching import Watcher
@@ -106,7 +106,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             wanted = self._wanted(context)
             return self._advance(context, wanted, target, told)
         except JimengError as error:
-            raise for_airflow(error) from error
+            raise self._told(error) from error
 
     def _advance(
         self, context: Context, wanted: Wanted, target: Target, told: Mapping[str, Any] | None
@@ -210,6 +210,9 @@ class JimengMotionImitationOperator(SubmittingOperator):
         }
         self.log.info(
             "%s %s (task %s).", "Landed" if landed.fresh else "Already at", landed.uri, record.task_id
+        )
+        self._tell(
+            Lineage(inputs_of(record), ((landed.uri, landed.bytes),), record, reused=bool(result["reused"]))
         )
         announce(context, self.outlets, result)
         return result
