@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -99,15 +100,21 @@ def tell_collector(context: Any, inputs: Iterable[str] = (), outputs: Iterable[s
     :param context: the hook that did it.
     """
     try:
-        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
-
-        collector = get_hook_lineage_collector()
+        collector = _collector()
         for place in list(dict.fromkeys(inputs))[:MOST]:
             collector.add_input_asset(context, uri=public_uri(place))
         for place in list(dict.fromkeys(outputs))[:MOST]:
             collector.add_output_asset(context, uri=public_uri(place))
     except Exception:
         log.debug("Hook lineage could not be told.", exc_info=True)
+
+
+def _collector() -> Any:
+    try:
+        module = import_module("airflow.sdk.lineage")
+    except ImportError:  # Airflow 3.1
+        module = import_module("airflow.lineage.hook")
+    return module.get_hook_lineage_collector()
 
 
 class TellsLineage:

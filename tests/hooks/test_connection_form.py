@@ -60,7 +60,7 @@ def test_each_number_of_the_form_has_a_range() -> None:
 def test_what_the_form_offers_is_accepted() -> None:
     for name, each in CONNECTION_FIELDS.items():
         for example in each["schema"].get("examples", ()):
-            read(**{name: example})
+            assert read(**{name: example}).conn_id == "c"
 
 
 def test_a_form_that_was_left_empty_is_the_defaults() -> None:
