@@ -1,15 +1,15 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The connection's form in a browser, as a person fills it in; the documentation's picture of it is made here."""
+"""The connection's form in a browser, as a person fills it in; the documentation's picture is made here."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.bulk.chromium import Page
+if TYPE_CHECKING:
+    from tests.bulk.chromium import Page
 
 #: Of the browser's window, in pixels; its height has room for the whole form.
 WIDTH, HEIGHT = 960, 2400
@@ -33,10 +33,11 @@ _HEIGHT = "document.querySelector('[role=dialog]').getBoundingClientRect().botto
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the form shows: its fields by name, and the words beside them."""
+    """What the form shows: its fields by name, the words beside them, and all of it as PNG."""
 
     fields: dict[str, dict[str, Any]]
     text: str
+    picture: bytes
 
 
 class Filling:
@@ -73,7 +74,7 @@ class Filling:
             )
 
 
-async def fill_in(page: Page, base_url: str, values: dict[str, str], picture: Path) -> Form:
+async def fill_in(page: Page, base_url: str, values: dict[str, str]) -> Form:
     """
     Open the form for a new connection, fill it in, take its picture, save it, and return what it showed.
 
@@ -98,12 +99,12 @@ async def fill_in(page: Page, base_url: str, values: dict[str, str], picture: Pa
     await page.evaluate(_TO_THE_TOP)
     await page.resize(WIDTH, int(await page.evaluate(_HEIGHT)) + 40)
     await page.evaluate(_TO_THE_TOP)
-    picture.write_bytes(await page.screenshot())
+    picture = await page.screenshot()
     fields = {each["name"]: each for each in await page.evaluate(_FIELDS)}
     text = await page.evaluate("document.querySelector('[role=dialog]').innerText")
     await filling.press("Save")
     await page.until("!document.querySelector('[role=dialog]')")
-    return Form(fields, str(text))
+    return Form(fields, str(text), picture)
 
 
 async def press_test(page: Page) -> str:
