@@ -32,6 +32,7 @@ from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.counting import raw_submit
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
@@ -249,6 +250,7 @@ class JimengHook(VolcengineHook):
         whole = {**check_body(body, "body"), "req_key": check_req_key(req_key, "req_key")}
         sent = encode_body(fetchable_body(whole))
         outcome = judge_submit(self.client.submit(sent, on_late=lambda _: None))
+        raw_submit(self.settings.scope(whole["req_key"]), outcome)
         if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
             return outcome.task_id
         facts: dict[str, Any] = {

@@ -7,28 +7,39 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.policy.submit import SubmitKind
 
 if TYPE_CHECKING:
-    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.ledger.records import Scope, TaskRecord
     from airflow_provider_jimeng.lifecycle.land import Landed
     from airflow_provider_jimeng.policy.poll import PollKind
     from airflow_provider_jimeng.policy.submit import SubmitOutcome
 
 
-def submit_accepted(record: TaskRecord) -> None:
+def submit_accepted(scope: Scope) -> None:
     """Count a submit that the vendor accepted, and will bill."""
-    meter.add("submits", record.scope.account, record.scope.req_key)
+    meter.add("submits", scope.account, scope.req_key)
 
 
-def submit_refused(record: TaskRecord, outcome: SubmitOutcome) -> None:
+def submit_refused(scope: Scope, outcome: SubmitOutcome) -> None:
     """Count a send that created nothing: by the vendor's code, the gateway's HTTP status, or never sent."""
     code = outcome.code or (f"http_{outcome.http_status}" if outcome.http_status else "not_sent")
-    meter.add("refused", record.scope.account, record.scope.req_key, code=code)
+    meter.add("refused", scope.account, scope.req_key, code=code)
 
 
-def submit_unknown(record: TaskRecord) -> None:
+def submit_unknown(scope: Scope) -> None:
     """Count a submit of which nobody knows whether it was accepted."""
-    meter.add("unknown", record.scope.account, record.scope.req_key)
+    meter.add("unknown", scope.account, scope.req_key)
+
+
+def raw_submit(scope: Scope, outcome: SubmitOutcome) -> None:
+    """Count a submit past the ledger by what it came to."""
+    if outcome.kind is SubmitKind.CREATED:
+        submit_accepted(scope)
+    elif outcome.kind is SubmitKind.UNKNOWN:
+        submit_unknown(scope)
+    else:
+        submit_refused(scope, outcome)
 
 
 def task_finished(record: TaskRecord, kind: PollKind) -> None:

@@ -222,7 +222,7 @@ class Submitter:
                 # A connection that broke can't answer any more; one that was only slow still may.
                 slow = outcome.http_status is None and self.clock() - sent_at >= 0.9 * record.send_deadline
                 return self._unknown(record, outcome, wanted, slow=slow)
-            submit_refused(record, outcome)
+            submit_refused(record.scope, outcome)
             if send + 1 < _SENDS and self._may_send_again(outcome):
                 continue
             self._not_created(record, outcome, wanted)
@@ -299,7 +299,7 @@ class Submitter:
         while True:
             try:
                 kept = self.ledger.record_created(record, task_id, request_id)
-                submit_accepted(record)
+                submit_accepted(record.scope)
                 return kept
             except JimengLedgerError as error:
                 delay = backoff_delay(attempt, base=0.5, cap=30.0, jitter=self.jitter())
@@ -340,7 +340,7 @@ class Submitter:
                 message,
                 error,
             )
-        submit_unknown(record)
+        submit_unknown(record.scope)
 
     def _late_row(self, record: TaskRecord) -> TaskRecord | None:
         """Stay for an answer that is late: its id is kept by this process, and is lost if it ends first."""

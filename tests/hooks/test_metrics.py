@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from airflow.sdk._shared.observability.metrics import stats as _shared_stats
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
 from airflow_provider_jimeng.client import meter
-from airflow_provider_jimeng.exceptions import JimengUnknownSubmitError
+from airflow_provider_jimeng.exceptions import JimengError, JimengUnknownSubmitError
 from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 
@@ -120,6 +121,20 @@ def test_a_wait_for_a_slot_is_told_over_a_deferral(
     )  # fmt: skip
 
     assert waits[0] < 0.5 < waits[1] < 30
+
+
+def test_a_raw_submit_is_counted_by_what_it_came_to(
+    bench: Bench, published: list[tuple[str, dict[str, str]]]
+) -> None:
+    body = {"image_url": bench.image, "video_url": bench.video}
+    raw = partial(JimengHook().unsafe_submit, "jimeng_dream_actor_m1_gen_video_cv", body)
+    raw()
+    for fault in ("submit:50429", "submit:50500,created=false"):
+        bench.emu.add_fault(fault)
+        with pytest.raises(JimengError):
+            raw()
+
+    assert [name for name, _ in published] == ["submits", "refused", "unknown"]
 
 
 async def test_queries_of_an_event_loop_are_counted(
