@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,9 @@ def test_a_spend_waits_for_a_person_who_reads_the_estimate_and_approves_or_not(e
         return run, path, f"{detail['subject']} {detail['body']}"
 
     def answer(path: str, option: str) -> None:
+        # As long as a person takes to read, at the least: a task that is resumed before Airflow has noticed
+        # that its worker ended counts as killed.
+        time.sleep(5)
         engine.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
     run, path, told = asked(7)
