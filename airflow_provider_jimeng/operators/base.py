@@ -76,7 +76,7 @@ class JimengOperator(TellsLineage, BaseOperator):
         self.link_target: str | None = None
 
     @cached_property
-    def hook(self) -> JimengHook:  # type: ignore[override]
+    def hook(self) -> JimengHook:
         """The hook of this task's connection."""
         return JimengHook(self.volcengine_conn_id)
 

@@ -108,7 +108,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         self._watcher: Watcher | None = None
 
     @cached_property
-    def hook(self) -> JimengHook:  # type: ignore[override]
+    def hook(self) -> JimengHook:
         """The hook of this task's connection."""
         return JimengHook(self.volcengine_conn_id)
 

@@ -20,8 +20,9 @@ from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.exceptions import JimengError, JimengUnknownSubmitError
 from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
+from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
 
-from tests.legs import Bench, DagRun, bench, emu
+from tests.legs import Bench, DagRun, bench, emu, first_event
 from tests.operators.test_batch import batch
 from tests.statsd_listener import StatsDListener, Told
 
@@ -39,7 +40,8 @@ def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsDListener]:
         stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
         yield listener
         # Airflow leaves its socket to the end of the process.
-        _shared_stats._backend.statsd.close()
+        backend: Any = _shared_stats._backend
+        backend.statsd.close()
     monkeypatch.undo()
     stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
 
@@ -234,3 +236,17 @@ def test_a_triggerers_process_publishes_through_its_own(monkeypatch: pytest.Monk
     asyncio.run(asyncio.to_thread(metrics.watch_from_triggerer))
 
     assert metrics._stats(metrics._where) is importlib.import_module("airflow.observability.stats").Stats
+
+
+@pytest.mark.parametrize("on_a_triggerer", [True, False])
+def test_a_trigger_says_where_it_runs_before_it_asks(
+    bench: Bench, on_a_triggerer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under dag.test() a trigger runs in the task's own process, and has no task instance."""
+    monkeypatch.setattr(metrics, "_where", metrics._OF_WORKERS)
+    reference = bench.submit()
+    trigger: Any = JimengTaskTrigger([reference])
+    trigger.task_instance = SimpleNamespace(task_id="wait") if on_a_triggerer else None
+
+    assert asyncio.run(first_event(trigger))["status"] == "finished"
+    assert metrics._where == (metrics._OF_COMPONENTS if on_a_triggerer else metrics._OF_WORKERS)
