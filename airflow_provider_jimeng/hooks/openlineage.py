@@ -71,7 +71,7 @@ class JimengBulkRunFacet(RunFacet):
     counts: dict[str, int]
 
 
-def operator_lineage(lineage: Lineage, failure: JimengError | None) -> OperatorLineage:
+def operator_lineage(lineage: Lineage, failure: JimengError | None) -> OperatorLineage[Any, Any]:
     """Return what the extractor of OpenLineage's provider wants."""
     facets: dict[str, Any] = {}
     if lineage.record is not None:
@@ -94,7 +94,7 @@ def _named(places: Iterable[str]) -> list[tuple[str, str]]:
 
 def _output(namespace: str, name: str, size: int | None) -> OutputDataset:
     counted = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(size=size, fileCount=1)
-    facets = {} if size is None else {"outputStatistics": counted}
+    facets: dict[str, Any] = {} if size is None else {"outputStatistics": counted}
     return OutputDataset(namespace=namespace, name=name, outputFacets=facets)
 
 
