@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_body, check_req_key, check_task_id
-from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
@@ -32,7 +31,7 @@ from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.counting import raw_submit
+from airflow_provider_jimeng.lifecycle.counting import raw_submit, slot_waited_for
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
@@ -336,7 +335,7 @@ def wait_on_worker(
     while True:
         outcome = attempt()
         if isinstance(outcome, InHand):
-            tell_slot_wait(outcome, clock() - began)
+            slot_waited_for(outcome, clock() - began)
             return outcome
         if outcome.reason != told:
             log.info("Waiting (%s); nothing is submitted and nothing is paid meanwhile.", outcome.reason)
@@ -350,13 +349,6 @@ def wait_on_worker(
             )
         # Short enough to take a slot soon after it is free: the look-up is one query of the ledger.
         sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, 2.0))))
-
-
-def tell_slot_wait(in_hand: InHand, seconds: float) -> None:
-    """Publish how long a new submit waited for its slot; what was found needed none."""
-    if not in_hand.reused:
-        scope = in_hand.record.scope
-        meter.took("slot_wait", seconds, scope.account, scope.req_key)
 
 
 def provenance_of(context: Mapping[str, Any]) -> Provenance:

@@ -11,6 +11,7 @@ from airflow_provider_jimeng.policy.submit import SubmitKind
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import Scope, TaskRecord
+    from airflow_provider_jimeng.lifecycle.ensured import InHand
     from airflow_provider_jimeng.lifecycle.land import Landed
     from airflow_provider_jimeng.policy.poll import PollKind
     from airflow_provider_jimeng.policy.submit import SubmitOutcome
@@ -40,6 +41,13 @@ def raw_submit(scope: Scope, outcome: SubmitOutcome) -> None:
         submit_unknown(scope)
     else:
         submit_refused(scope, outcome)
+
+
+def slot_waited_for(in_hand: InHand, seconds: float) -> None:
+    """Tell how long a new submit waited for its slot; what was found needed none."""
+    if not in_hand.reused:
+        scope = in_hand.record.scope
+        meter.took("slot_wait", seconds, scope.account, scope.req_key)
 
 
 def task_finished(record: TaskRecord, kind: PollKind) -> None:

@@ -28,12 +28,12 @@ from airflow_provider_jimeng.hooks.jimeng import (
     epoch_of,
     iso,
     provenance_of,
-    tell_slot_wait,
     wait_on_worker,
 )
 from airflow_provider_jimeng.hooks.lineage import TellsLineage
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
+from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
@@ -228,7 +228,7 @@ class SubmittingOperator(JimengOperator):
             )
         outcome = self.hook.ensure(wanted, supersede=supersede, beside=beside)
         if isinstance(outcome, InHand):
-            tell_slot_wait(outcome, self._waited(event))
+            slot_waited_for(outcome, self._waited(event))
             return outcome
         self._defer_for_slot(wanted, outcome, event)
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
