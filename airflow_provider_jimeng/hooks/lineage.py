@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.ledger.keys import redact_url
 
 if TYPE_CHECKING:
@@ -141,6 +140,9 @@ class TellsLineage:
 
     def _told(self, error: JimengError) -> Exception:
         """Note what went wrong, and return what to raise for it."""
+        # Where it is needed: a DAG file that only names the operators has no use for it.
+        from airflow_provider_jimeng.hooks.failures import for_airflow
+
         self._failure = error
         return for_airflow(error)
 
