@@ -6,10 +6,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, Outcome
+from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, Item, Outcome
 from airflow_provider_jimeng.bulk.manifest import Manifest, raise_for
 from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts, Timeline
 from airflow_provider_jimeng.bulk.runner import Parked, Run
@@ -22,9 +22,12 @@ from airflow_provider_jimeng.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.items import BadLine, Fate
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
 
 _REPORT_EVERY = 5.0
+#: Lines whose inputs and outputs are told as lineage, however long the manifest.
+_SAMPLE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,28 @@ class Finished:
     :param summary: as written beside the results.
     :param stopped: why submits stopped early, ``None`` where they did not.
     :param unlanded: lines whose paid result could not be stored yet.
+    :param sample: the first lines that landed, for those who ask where results came from.
     """
 
     summary: Mapping[str, Any]
     stopped: str | None
     unlanded: int
+    sample: tuple[LandedLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LandedLine:
+    """
+    A line of the manifest that landed: from where, and where to.
+
+    :param image: URL as given; may carry a presigned query, so it is never printed as it is.
+    :param video: URL as given, likewise.
+    """
+
+    image: str = field(repr=False)
+    video: str = field(repr=False)
+    uri: str
+    bytes: int | None
 
 
 def check_manifest(manifest: Manifest, *, skip_invalid: bool) -> None:
@@ -82,14 +102,21 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
     began = time.time()
     writer = ReportWriter(tools.folder.target, manifest.total)
     try:
-        run = Run(replace(tools, report=writer.add), terms, manifest.lines(), manifest.total)
+        sample: dict[int, LandedLine] = {}
+
+        def report(fate: Fate, line: Item | BadLine) -> None:
+            writer.add(fate, line)
+            if fate.uri is not None and isinstance(line, Item) and len(sample) < _SAMPLE:
+                sample[fate.line] = LandedLine(line.image, line.video, fate.uri, fate.bytes)
+
+        run = Run(replace(tools, report=report), terms, manifest.lines(), manifest.total)
         slots = _slots(tools, terms)
         with _Reporting(lambda: writer.partial(_facts(tools, terms, began, slots(), None))):
             parked = run.run(leg=leg)
         if parked is not None:
             return parked
         summary = writer.finish(_facts(tools, terms, began, slots(), time.time()))
-        return Finished(summary, run.stopped, run.unlanded)
+        return Finished(summary, run.stopped, run.unlanded, tuple(sample.values()))
     finally:
         writer.close()
 

@@ -21,6 +21,7 @@ from airflow_provider_jimeng.api.models import (
     TransportFailure,
 )
 from airflow_provider_jimeng.api.parsing import parse_answer
+from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.client.blame import describe_failure
 from airflow_provider_jimeng.client.limiter import query_limiter
 from airflow_provider_jimeng.client.route import proxy_for, ready_tls_context, tls_context
@@ -137,11 +138,13 @@ class AsyncClient:
         :raises JimengConfigurationError: where the CA bundle can't be read or the proxy can't be used.
         """
         body = encode_body(query_body(req_key, task_id))
+        meter.add("queries", self._settings.account, req_key)
         observation = await self._ask(body)
         for attempt in range(1, QUERY_TRIES):
             if not isinstance(observation, TransportFailure):
                 break
             await asyncio.sleep(backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random()))  # noqa: S311 - jitter may be guessed
+            meter.add("queries", self._settings.account, req_key)
             observation = await self._ask(body)
         return observation
 

@@ -18,6 +18,7 @@ from airflow_provider_jimeng.api.models import (
     SignedRequest,
     TransportFailure,
 )
+from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.client.adapter import OnceAdapter, Opens
 from airflow_provider_jimeng.client.limiter import query_limiter, submit_limiter
 from airflow_provider_jimeng.client.route import proxy_for, tls_context
@@ -103,12 +104,14 @@ class SyncClient:
         :returns: the last observation; an answer is returned as it is, errors included.
         """
         body = encode_body(query_body(req_key, task_id))
+        meter.add("queries", self._settings.account, req_key)
         observation = self.call(RESULT_ACTION, API_VERSION, body)
         for attempt in range(1, QUERY_TRIES):
             if not isinstance(observation, TransportFailure):
                 break
             delay = backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random())  # noqa: S311 - jitter may be guessed
             threading.Event().wait(delay)
+            meter.add("queries", self._settings.account, req_key)
             observation = self.call(RESULT_ACTION, API_VERSION, body)
         return observation
 

@@ -1,17 +1,17 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""A bulk run's tools, made of a connection; and its numbers, as Airflow's metrics."""
+"""A bulk run's tools, made of a connection."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.bulk.content import Folder
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
+from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import epoch_of
@@ -99,7 +99,7 @@ def tools_of(
         lander=lander(hook, overwrite=overwrite),
         folder=Folder(folder),
         report=lambda fate, line: None,
-        gauge=partial(_gauge, _stats_gauge(), dict(tags)),
+        gauge=lambda name, value: meter.gauge(f"bulk.{name}", value, tags),
     )
 
 
@@ -152,24 +152,3 @@ def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) 
     except JimengLedgerError as error:
         log.warning("The end of task %s is recorded later: %s", record.task_id, error)
     return decision.video_url
-
-
-def _stats_gauge() -> Callable[..., Any] | None:
-    """Return Airflow's gauge; it has moved with every minor release."""
-    try:
-        from airflow.sdk.observability.stats import Stats  # Airflow 3.2 and later
-    except ImportError:
-        try:
-            from airflow.stats import Stats
-        except ImportError:
-            return None
-    found: Callable[..., Any] | None = getattr(Stats, "gauge", None)
-    return found
-
-
-def _gauge(gauge: Callable[..., Any] | None, tags: Mapping[str, str], name: str, value: float) -> None:
-    if gauge is not None:
-        try:
-            gauge(f"jimeng.bulk.{name}", value, tags=tags)
-        except Exception:
-            log.debug("A metric could not be published.", exc_info=True)

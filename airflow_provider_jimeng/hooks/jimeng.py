@@ -22,13 +22,16 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
+from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.admission import Admission
 from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
+from airflow_provider_jimeng.hooks.lineage import tell_collector
 from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.counting import raw_submit, slot_waited_for
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.lifecycle.marker import Marker
 
 log = logging.getLogger(__name__)
+# Whoever submits, asks or lands with a connection of Airflow's comes by here.
+metrics.start()
 
 #: Rows after which a submit is the first one of its content all the same.
 _UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
@@ -234,6 +239,7 @@ class JimengHook(VolcengineHook):
             raise JimengUnknownSubmitError(
                 "The ledger has no task id for this content", content_key=wanted.key
             )
+        tell_collector(self, wanted.sources.values())
         return in_hand.record.task_id
 
     @forgetful
@@ -246,6 +252,7 @@ class JimengHook(VolcengineHook):
         whole = {**check_body(body, "body"), "req_key": check_req_key(req_key, "req_key")}
         sent = encode_body(fetchable_body(whole))
         outcome = judge_submit(self.client.submit(sent, on_late=lambda _: None))
+        raw_submit(self.settings.scope(whole["req_key"]), outcome)
         if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
             return outcome.task_id
         facts: dict[str, Any] = {
@@ -333,11 +340,13 @@ def wait_on_worker(
     :param timeout: seconds.
     :raises JimengNoSlotError: no slot came free in time; nothing was paid.
     """
-    until = clock() + timeout
+    began = clock()
+    until = began + timeout
     told: str | None = None
     while True:
         outcome = attempt()
         if isinstance(outcome, InHand):
+            slot_waited_for(outcome, clock() - began)
             return outcome
         if outcome.reason != told:
             log.info("Waiting (%s); nothing is submitted and nothing is paid meanwhile.", outcome.reason)

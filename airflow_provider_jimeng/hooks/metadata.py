@@ -16,6 +16,20 @@ def _field(label: str, description: str, kind: str = "string", **schema: Any) ->
     return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
 
 
+def _text(label: str, description: str, *examples: str) -> dict[str, Any]:
+    """Return a field whose examples the form offers while somebody types; it has no placeholders there."""
+    return _field(label, description, examples=list(examples))
+
+
+def _number(label: str, description: str, low: float, high: float, kind: str = "number") -> dict[str, Any]:
+    """Return a field with the range that the hook accepts."""
+    return _field(label, description, kind, minimum=low, maximum=high)
+
+
+def _seconds(label: str, description: str) -> dict[str, Any]:
+    return _number(label, description, 0.01, 3600)
+
+
 #: The extras of a ``volcengine`` connection, in the order of the form.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "account": _field(
@@ -25,19 +39,24 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "token.",
     ),
     "session_token": _field("Session token", "STS token of temporary keys.", format="password"),
-    "region": _field("Region", "Default: cn-north-1."),
-    "service": _field("Service", "Default: cv."),
-    "max_concurrency": _field(
+    "region": _text("Region", "Default: cn-north-1.", "cn-north-1"),
+    "service": _text("Service", "Default: cv.", "cv"),
+    "max_concurrency": _text(
         "Slots",
         'Tasks that may run at once per req_key: a number, or {"req_key": number}. Default: learned.',
+        "1",
+        "2",
+        '{"jimeng_dream_actor_m1_gen_video_cv": 2}',
     ),
-    "submit_qps": _field(
-        "Submits per second", "Per process. Default: 1, or a fifth of max_concurrency.", "number"
+    "submit_qps": _number(
+        "Submits per second", "Per process. Default: 1, or a fifth of max_concurrency.", 0.001, 10_000
     ),
-    "query_qps": _field("Queries per second", "Per process. Default: 5.", "number"),
-    "daily_submit_limit": _field(
+    "query_qps": _number("Queries per second", "Per process. Default: 5.", 0.001, 10_000),
+    "daily_submit_limit": _number(
         "Daily submit limit",
         "Most new submits per account and UTC day, across all DAGs. Default: none.",
+        1,
+        1_000_000_000,
         "integer",
     ),
     "ledger": _field(
@@ -45,19 +64,24 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "UUID of the only ledger through which this account pays, as `ledger identity` tells it; submits "
         "through another one stop. Default: any.",
     ),
-    "price_per_second": _field(
-        "Price per second of video", "In your currency, for estimates only. Default: none.", "number"
+    "price_per_second": _number(
+        "Price per second of video", "In your currency, for estimates only. Default: none.", 0, 1_000_000
     ),
-    "allowed_networks": _field(
+    "allowed_networks": _text(
         "Allowed private networks",
         "CIDRs, separated by commas, of private addresses that inputs and results may be on. Default: none.",
+        "10.0.0.0/8",
     ),
-    "connect_timeout": _field("Connect timeout", "Seconds. Default: 10.", "number"),
-    "read_timeout": _field("Read timeout", "Seconds between two reads of an answer. Default: 30.", "number"),
-    "submit_deadline": _field(
-        "Submit deadline", "Seconds for one whole send of a submit. Default: 60.", "number"
+    "connect_timeout": _seconds("Connect timeout", "Seconds. Default: 10."),
+    "read_timeout": _seconds("Read timeout", "Seconds between two reads of an answer. Default: 30."),
+    "submit_deadline": _seconds("Submit deadline", "Seconds for one whole send of a submit. Default: 60."),
+    "verify": _text(
+        "Verify TLS",
+        "true, false, or the path of a CA bundle. Default: true.",
+        "true",
+        "false",
+        "/etc/ssl/certs/ca-certificates.crt",
     ),
-    "verify": _field("Verify TLS", "true, false, or the path of a CA bundle. Default: true."),
     "proxies": _field(
         "Proxies",
         'An object such as {"https": "http://proxy:3128"}. Default: the environment\'s.',

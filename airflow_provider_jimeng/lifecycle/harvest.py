@@ -17,6 +17,7 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.ledger.records import DEFAULT_EXPECTED_SECONDS
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.counting import task_finished
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
     PollKind,
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 #: The doubts of :class:`PollState` that end in a verdict; ``no_url`` never does.
 _BELIEVED_IF_LASTING = frozenset({"gone", "50215"})
+_VERDICTS = frozenset({PollKind.SUCCEEDED, PollKind.FAILED, PollKind.EXPIRED})
 _FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED, TaskState.FAILED, TaskState.EXPIRED})
 
 
@@ -121,8 +123,20 @@ def record_verdict(
     :param state: what the wait remembers, to learn how long such tasks take.
     :param seen_at: epoch seconds at which the end was seen; now, if it was seen by the caller.
     """
-    if record.state in _FINISHED:
+    if record.state in _FINISHED or decision.kind not in _VERDICTS:
         return record
+    told = _told(ledger, record, decision, state, seen_at)
+    task_finished(told, decision.kind)
+    return told
+
+
+def _told(
+    ledger: Ledger,
+    record: TaskRecord,
+    decision: PollDecision,
+    state: PollState | None,
+    seen_at: float | None,
+) -> TaskRecord:
     if decision.kind is PollKind.SUCCEEDED:
         processing = processing_estimate(
             submitted_at=record.submitted_at,
@@ -141,9 +155,7 @@ def record_verdict(
             request_id=decision.request_id,
             new_attempt=decision.new_attempt,
         )
-    if decision.kind is PollKind.EXPIRED:
-        return ledger.record_expired(record, code=decision.code, message=decision.message)
-    return record
+    return ledger.record_expired(record, code=decision.code, message=decision.message)
 
 
 def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None) -> JimengError:

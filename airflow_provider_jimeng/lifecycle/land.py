@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.counting import result_landed
 from airflow_provider_jimeng.media.download import Downloaded
 from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, suffix_of
 from airflow_provider_jimeng.media.target import Target
@@ -143,6 +145,7 @@ class Lander:
         if (there := self.find(record, target, part)) is not None:
             return there
         wanted = _part_of(record, part)
+        began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
             source = self._obtain(wanted, target, local, fetch)
@@ -167,7 +170,9 @@ class Lander:
                     task_id=record.task_id,
                     content_key=record.content_key,
                 )
-            return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+            landed = Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+        result_landed(record, landed, time.monotonic() - began)
+        return landed
 
     def copy(self, record: TaskRecord, source: LandingRecord, target: Target) -> Landed:
         """

@@ -35,6 +35,7 @@ from airflow_provider_jimeng.ledger.records import (
 )
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
+from airflow_provider_jimeng.lifecycle.counting import submit_accepted, submit_refused, submit_unknown
 from airflow_provider_jimeng.lifecycle.decide import Step, decide, is_to_be_replaced
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
@@ -221,6 +222,7 @@ class Submitter:
                 # A connection that broke can't answer any more; one that was only slow still may.
                 slow = outcome.http_status is None and self.clock() - sent_at >= 0.9 * record.send_deadline
                 return self._unknown(record, outcome, wanted, slow=slow)
+            submit_refused(record.scope, outcome)
             if send + 1 < _SENDS and self._may_send_again(outcome):
                 continue
             self._not_created(record, outcome, wanted)
@@ -296,7 +298,9 @@ class Submitter:
         attempt = 0
         while True:
             try:
-                return self.ledger.record_created(record, task_id, request_id)
+                kept = self.ledger.record_created(record, task_id, request_id)
+                submit_accepted(record.scope)
+                return kept
             except JimengLedgerError as error:
                 delay = backoff_delay(attempt, base=0.5, cap=30.0, jitter=self.jitter())
                 log.error(
@@ -336,6 +340,7 @@ class Submitter:
                 message,
                 error,
             )
+        submit_unknown(record.scope)
 
     def _late_row(self, record: TaskRecord) -> TaskRecord | None:
         """Stay for an answer that is late: its id is kept by this process, and is lost if it ends first."""

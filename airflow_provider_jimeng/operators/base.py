@@ -23,9 +23,17 @@ from airflow_provider_jimeng.hooks.defaults import (
     mask_queries,
     seconds_of,
 )
-from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso, provenance_of, wait_on_worker
+from airflow_provider_jimeng.hooks.jimeng import (
+    JimengHook,
+    epoch_of,
+    iso,
+    provenance_of,
+    wait_on_worker,
+)
+from airflow_provider_jimeng.hooks.lineage import TellsLineage
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
+from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
@@ -45,7 +53,7 @@ if TYPE_CHECKING:
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 
 
-class JimengOperator(BaseOperator):
+class JimengOperator(TellsLineage, BaseOperator):
     """
     Base of the operators: connection, retries that are there by default, masked arguments, links.
 
@@ -172,6 +180,10 @@ class SubmittingOperator(JimengOperator):
         self.slot_timeout = slot_timeout
         self.deferrable = deferrable
 
+    def _asked_for(self) -> Sequence[str]:
+        body = self.body.values() if isinstance(self.body, Mapping) else ()
+        return [each for each in (self.image_url, self.video_url, *body) if _is_url(each)]
+
     def _policies(self) -> Policies:
         attempts: Any = self.max_attempts
         if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
@@ -227,6 +239,7 @@ class SubmittingOperator(JimengOperator):
             )
         outcome = self.hook.ensure(wanted, supersede=supersede, beside=beside)
         if isinstance(outcome, InHand):
+            slot_waited_for(outcome, self._waited(event))
             return outcome
         self._defer_for_slot(wanted, outcome, event)
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
@@ -238,6 +251,13 @@ class SubmittingOperator(JimengOperator):
             return False
         record = self.hook.ledger.latest(wanted.key)
         return record is not None and any(one.get("task_id") == record.task_id for one in tasks)
+
+    def _waited(self, event: Mapping[str, Any] | None) -> float:
+        """Return the seconds since this try began to wait for a slot, which its deadline was counted from."""
+        deadline = None if event is None or event.get("status") != TURN else epoch_of(event.get("deadline"))
+        if deadline is None:
+            return 0.0
+        return time.time() - (deadline - seconds_of(self.slot_timeout, "slot_timeout"))
 
     def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
         # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
@@ -264,6 +284,10 @@ class SubmittingOperator(JimengOperator):
             ),
             method_name="execute_complete",
         )
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value
 
 
 def reference_dict(in_hand: InHand, conn_id: str, expected_seconds: float | None) -> dict[str, Any]:

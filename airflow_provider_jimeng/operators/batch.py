@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.products import check_product_options
 from airflow_provider_jimeng.api.validation import check_choice, check_req_key
+from airflow_provider_jimeng.bulk.items import Outcome
 from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
 from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
 from airflow_provider_jimeng.bulk.plan import in_words, plan
@@ -20,9 +21,9 @@ from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
 from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
 from airflow_provider_jimeng.hooks.defaults import seconds_of
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce
+from airflow_provider_jimeng.hooks.lineage import Lineage
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies
@@ -209,7 +210,7 @@ class JimengBatchOperator(JimengOperator):
             finally:
                 manifest.close()
         except JimengError as error:
-            raise for_airflow(error) from error
+            raise self._told(error) from error
 
     def _work(
         self,
@@ -238,9 +239,24 @@ class JimengBatchOperator(JimengOperator):
             self._defer(ended, manifest, hint.total)
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
+        self._tell(self._lineage_of(ended))
         announce(context, self.outlets, summary)
         judge(ended, tolerance)
         return summary
+
+    def _asked_for(self) -> Sequence[str]:
+        return (self.manifest,) if isinstance(self.manifest, str) else ()
+
+    def _lineage_of(self, ended: Finished) -> Lineage:
+        landed = ended.sample
+        return Lineage(
+            inputs=(*self._asked_for(), *(url for each in landed for url in (each.image, each.video))),
+            outputs=(
+                (ended.summary["report_uri"], None),
+                *((each.uri, each.bytes) for each in landed),
+            ),
+            counts={str(name): ended.summary[str(name)] for name in ("total", *Outcome, "submits")},
+        )
 
     def _terms(self, context: Context) -> Terms:
         since = getattr(context.get("dag_run"), "start_date", None)

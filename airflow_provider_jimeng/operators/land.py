@@ -14,7 +14,6 @@ from airflow_provider_jimeng.exceptions import (
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import flag_of
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.landing import (
     announce,
     fetch_from_vendor,
@@ -23,6 +22,7 @@ from airflow_provider_jimeng.hooks.landing import (
     lander,
     watched_of,
 )
+from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.results import land_all
 from airflow_provider_jimeng.hooks.storage import resolve_target
@@ -85,11 +85,14 @@ class JimengLandResultOperator(JimengOperator):
             else:
                 landed, *further = self._land(record, target)
         except JimengError as error:
-            raise for_airflow(error) from error
+            raise self._told(error) from error
         self._point_at_object(landed.uri)
         self.log.info(
             "%s %s (%s bytes).", "Landed" if landed.fresh else "Already at", landed.uri, landed.bytes
         )
+        inputs = () if record is None else inputs_of(record)
+        outputs = tuple((each.uri, each.bytes) for each in (landed, *further))
+        self._tell(Lineage(inputs, outputs, record, reused=not landed.fresh))
         result = landed_dict(landed, further)
         announce(context, self.outlets, {**result, "task_id": reference.task_id})
         return result

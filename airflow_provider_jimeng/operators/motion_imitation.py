@@ -14,9 +14,9 @@ from airflow_provider_jimeng.exceptions import (
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
 from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
+from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.results import land_all
 from airflow_provider_jimeng.hooks.storage import resolve_target
@@ -107,7 +107,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             wanted = self._wanted(context)
             return self._advance(context, wanted, target, told)
         except JimengError as error:
-            raise for_airflow(error) from error
+            raise self._told(error) from error
 
     def _advance(
         self, context: Context, wanted: Wanted, target: Target, told: Mapping[str, Any] | None
@@ -214,6 +214,8 @@ class JimengMotionImitationOperator(SubmittingOperator):
         self.log.info(
             "%s %s (task %s).", "Landed" if landed.fresh else "Already at", landed.uri, record.task_id
         )
+        stored = tuple((each.uri, each.bytes) for each in results)
+        self._tell(Lineage(inputs_of(record), stored, record, reused=bool(result["reused"])))
         announce(context, self.outlets, result)
         return result
 

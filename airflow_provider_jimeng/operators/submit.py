@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError
-from airflow_provider_jimeng.hooks.failures import for_airflow
+from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.operators.base import (
     SubmittingOperator,
@@ -55,7 +55,7 @@ class JimengSubmitTaskOperator(SubmittingOperator):
                 raise no_slot(told, wanted.key)
             in_hand = self._in_hand(wanted, told)
         except JimengError as error:
-            raise for_airflow(error) from error
+            raise self._told(error) from error
         self._point_at_task(in_hand.record.task_id)
         self.log.info(
             "%s task %s (content %s).",
@@ -63,6 +63,8 @@ class JimengSubmitTaskOperator(SubmittingOperator):
             in_hand.record.task_id,
             in_hand.record.content_key,
         )
+        record = in_hand.record
+        self._tell(Lineage(inputs_of(record), record=record, reused=in_hand.reused))
         return reference_dict(
             in_hand, self.volcengine_conn_id, self.hook.ledger.typical_seconds(in_hand.record.scope)
         )

@@ -31,8 +31,8 @@ from airflow_provider_jimeng.hooks.defaults import (
     mask_queries,
     seconds_of,
 )
-from airflow_provider_jimeng.hooks.failures import for_airflow
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
+from airflow_provider_jimeng.hooks.lineage import Lineage, TellsLineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
@@ -54,7 +54,7 @@ _BACKSTOP = dt.timedelta(minutes=30)
 _PENDING = frozenset({PollKind.WAIT, PollKind.HOLD})
 
 
-class JimengTaskSensor(BaseSensorOperator):
+class JimengTaskSensor(TellsLineage, BaseSensorOperator):
     """
     Wait until the vendor has decided about a task.
 
@@ -287,6 +287,8 @@ class JimengTaskSensor(BaseSensorOperator):
         done: PollDecision | None,
     ) -> dict[str, Any]:
         reference = self._reference()
+        if record is not None:
+            self._tell(Lineage(inputs_of(record), record=record))
         return {
             "task_id": task_id,
             "req_key": reference.req_key,
@@ -305,6 +307,7 @@ class JimengTaskSensor(BaseSensorOperator):
 
     def _told(self, error: JimengError) -> Exception:
         """Return what to raise; ``soft_fail`` and ``never_fail`` mean what they do elsewhere in Airflow."""
+        to_raise = super()._told(error)
         if self.soft_fail or self.never_fail:
             return AirflowSkipException(f"Skipping: {error}")
-        return for_airflow(error)
+        return to_raise

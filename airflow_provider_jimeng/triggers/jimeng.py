@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_jimeng.client.aio import AsyncClient
+from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
@@ -144,6 +145,8 @@ class JimengTaskTrigger(BaseTrigger):
         """Poll until all tasks, or any of them, are over or the deadline has passed; yield one event."""
         quiet_until = time.monotonic() + self._hold()
         self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
+        if self.task_instance is not None:
+            await asyncio.to_thread(metrics.watch_from_triggerer)
         watches = [asyncio.create_task(self._watch(task)) for task in self.tasks]
         watched_here.update(task.task_id for task in self.tasks)
         try:

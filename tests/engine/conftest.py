@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.bulk.chromium import chromium_path
 from tests.engine.airflow_stack import AirflowStack, make_template
 
 if TYPE_CHECKING:
@@ -19,11 +20,20 @@ HERE = Path(__file__).parent
 DAGS = HERE / "dags"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.engine)
             item.add_marker(pytest.mark.timeout(600))
+    if chromium_path() is None:
+        # As in tests/bulk, where it is an error if JIMENG_REQUIRE_CHROMIUM is set.
+        without = [item for item in items if not _is_in_a_browser(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in without])
+        items[:] = without
+
+
+def _is_in_a_browser(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(HERE) and item.name.endswith("in_a_browser")
 
 
 @pytest.fixture(scope="session")

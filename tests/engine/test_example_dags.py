@@ -1,9 +1,10 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The example DAGs, as they are, on a real scheduler, triggerer and PostgreSQL."""
+"""The example DAGs, as they are, on a real scheduler, triggerer and PostgreSQL; and what its users see."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,12 @@ import pytest
 
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig, result_tag
 from airflow_provider_jimeng.emulator.sample_media import make_media
+from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS
 
+from tests.bulk.chromium import chromium_page
+from tests.engine import connection_form
 from tests.engine.rest import ApiError
+from tests.statsd_listener import StatsDListener
 
 if TYPE_CHECKING:
     from tests.engine.airflow_stack import AirflowStack
@@ -44,8 +49,18 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def statsd() -> Iterator[StatsDListener]:
+    with StatsDListener() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
 def engine(
-    start_stack: Callable[..., AirflowStack], vendor: Emulator, postgres_databases: Databases, output: Path
+    start_stack: Callable[..., AirflowStack],
+    vendor: Emulator,
+    postgres_databases: Databases,
+    output: Path,
+    statsd: StatsDListener,
 ) -> Iterator[AirflowStack]:
     connection = {
         "conn_type": "volcengine",
@@ -58,6 +73,7 @@ def engine(
             "submit_qps": 20,
             "query_qps": 20,
             "submit_deadline": SUBMIT_DEADLINE,
+            "price_per_second": 1.5,
         },
     }
     stack = start_stack(
@@ -67,6 +83,9 @@ def engine(
             "AIRFLOW__JIMENG__LEDGER_URL": postgres_databases.create("ledger"),
             "JIMENG_EXAMPLE_MEDIA": f"{vendor.url}/media",
             "JIMENG_EXAMPLE_OUTPUT": str(output),
+            "JIMENG_EXAMPLE_POLL": "0.5",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            **statsd.environment,
         },
     )
     yield stack
@@ -180,3 +199,126 @@ def test_an_unknown_is_listed_released_by_name_and_then_lands(engine, vendor, ou
     assert again["state"] == "success"
     assert (output / "recovered.mp4").read_bytes()[4:8] == b"ftyp"
     assert accepted(vendor) - before == 1
+
+
+def test_a_spend_waits_for_a_person_who_reads_the_estimate_and_approves_or_not(engine, vendor, output):
+    dag = "example_jimeng_approval"
+    engine.api.unpause(dag)
+    before = accepted(vendor)
+
+    def asked(variant: int) -> tuple[str, str, str]:
+        run = engine.api.trigger(dag, {"count": 3, "variant": variant})
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
+
+        def look() -> Any:
+            try:
+                return engine.api.call("GET", path)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+            return None
+
+        detail = engine.api.wait("the question", look, 120)
+        return run, path, f"{detail['subject']} {detail['body']}"
+
+    def answer(path: str, option: str) -> None:
+        # As long as a person takes to read, at the least: a task that is resumed before Airflow has noticed
+        # that its worker ended counts as killed.
+        time.sleep(5)
+        engine.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
+    run, path, told = asked(7)
+    plan = engine.api.xcom(dag, run, "plan")
+    assert "Pay for 3 new clips?" in told
+    assert f"| cost, about | {plan['estimate']['cost']} |" in told
+    assert plan["estimate"]["cost"] > 0
+    # Nothing is paid while the question stands.
+    assert accepted(vendor) == before
+    answer(path, "Approve")
+    assert engine.api.wait_for_run(dag, run, 180)["state"] == "success", engine.api.states(dag, run)
+    assert accepted(vendor) - before == 3
+    assert len(list((output / "approval").glob("*.mp4"))) == 3
+
+    run, path, _ = asked(8)
+    answer(path, "Reject")
+    engine.api.wait_for_run(dag, run, 120)
+    assert engine.api.task_instance(dag, run, "imitate")["state"] == "skipped"
+    assert accepted(vendor) - before == 3
+
+
+def test_the_hook_in_tasks_pays_once_and_a_coroutine_waits_for_all(engine, vendor, output):
+    dag = "example_jimeng_taskflow"
+    before = accepted(vendor)
+    run = engine.api.run(dag, seconds=180)
+    assert run["state"] == "success", engine.api.states(dag, run["dag_run_id"])
+    assert accepted(vendor) - before == 2
+    assert len(list((output / "taskflow").glob("*.mp4"))) == 2
+
+    submits = engine.api.task_instances(dag, run["dag_run_id"], "submit")
+    assert {each["rendered_map_index"] for each in submits} == {
+        "character-07-rose.png",
+        "character-08-teal.png",
+    }
+    links = [engine.api.links(dag, run["dag_run_id"], "land", index) for index in (0, 1)]
+    assert {each["Jimeng result"] for each in links} == {
+        f"file://{path}" for path in (output / "taskflow").glob("*.mp4")
+    }
+    # Cleared, every one of them finds what was paid for.
+    engine.api.clear(dag, run["dag_run_id"])
+    assert engine.api.wait_for_run(dag, run["dag_run_id"], 180)["state"] == "success"
+    assert accepted(vendor) - before == 2
+
+
+def test_workers_and_the_triggerer_publish_what_the_vendor_saw(engine, vendor, output, statsd):
+    """Each accepted submit and each query of this Airflow's arrives at the StatsD, whoever made it."""
+    wanted = {
+        "image_url": f"{vendor.url}/media/character-11-amber.png",
+        "video_url": f"{vendor.url}/media/template-03-walk.mp4",
+        "output": str(output / "counted.mp4"),
+    }
+    run = engine.api.run("example_jimeng_motion_imitation", wanted, seconds=120)
+    assert run["state"] == "success", engine.api.states("example_jimeng_motion_imitation", run["dag_run_id"])
+
+    assert statsd.wait_for("jimeng.submits", accepted(vendor)) == accepted(vendor)
+    assert statsd.total("jimeng.queries") == vendor.ledger()["totals"]["queries"]
+    assert {"jimeng.landed", "jimeng.finished", "jimeng.processing", "jimeng.slot_wait"} <= statsd.names
+
+
+async def test_the_connection_form_is_filled_in_and_tested_in_a_browser(engine, vendor, output, tmp_path):
+    """`docs/images/connection-form.png` is a copy of the picture that is left in the outputs' folder."""
+    values = {
+        "connection_id": "studio",
+        "host": vendor.url,
+        "login": vendor.config.access_key,
+        "password": vendor.config.secret_key,
+        # Airflow 3.3.2 refuses to test a connection without a port: apache/airflow#73298.
+        "port": vendor.url.rpartition(":")[2],
+        "account": "studio",
+        "max_concurrency": "2",
+        "daily_submit_limit": "500",
+        "price_per_second": "1.5",
+    }
+    async with chromium_page(tmp_path / "profile", connection_form.WIDTH, connection_form.HEIGHT) as page:
+        form = await connection_form.fill_in(page, engine.api.base_url, values)
+        said = await connection_form.press_test(page)
+
+    for name, field in CONNECTION_FIELDS.items():
+        shown, schema = form.fields[name], field["schema"]
+        assert field["label"] in form.text
+        assert field["description"] in form.text
+        assert (shown["kind"] == "password") is (schema.get("format") == "password")
+        if "minimum" in schema:
+            assert (float(shown["low"]), float(shown["high"])) == (schema["minimum"], schema["maximum"])
+    assert form.fields["host"]["placeholder"] == "https://visual.volcengineapi.com"
+    assert "Test Connection Successful" in said
+    assert "accepts the key and its signature; nothing was submitted" in said
+    stored = engine.api.call("GET", "/connections/studio")
+    extra = json.loads(stored["extra"])
+    assert (stored["login"], stored["password"]) == (vendor.config.access_key, "***")
+    assert (extra["max_concurrency"], extra["daily_submit_limit"], extra["price_per_second"]) == (
+        "2",
+        500,
+        1.5,
+    )
+    assert len(form.picture) < 300_000
+    (output / "connection-form.png").write_bytes(form.picture)
