@@ -6,6 +6,7 @@
 # make bench-scale  10,000 items through the operator, and 100,000 lines looked up
 # make chaos  the whole matrix of blows, with LocalExecutor and with Celery, then a soak of 90 minutes: some hours
 # make matrix  the built wheel on Airflow 3.1, 3.2 and 3.3, and on the oldest of all it allows: hours; ARGS for a part
+# make docs   the reference, from the docstrings, into .build/api
 # make lint   ruff and mypy
 # make clean  remove what the above made
 #
@@ -16,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: test unit engine bench-bulk bench-scale chaos matrix lint demo constraints clean
+.PHONY: test unit engine bench-bulk bench-scale chaos matrix docs lint demo constraints clean
 
 TEST_VENV := .venv-test
 DEMO_VENV := .venv-demo
@@ -69,6 +70,9 @@ chaos: $(TEST_VENV)/.installed
 matrix: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m tests.matrix --records tests/data/matrix $(ARGS)
 	$(TEST_PYTHON) -m tests.matrix.table --into docs/compatibility.md
+
+docs: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m tests.docs.reference
 
 lint: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m ruff check .

@@ -33,6 +33,7 @@ MODULES = [
         "triggers.jimeng",
         "links.jimeng",
         "exceptions",
+        "retries",
         "api.signing",
         "api.codes",
         "emulator",
