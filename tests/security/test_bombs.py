@@ -16,7 +16,7 @@ from PIL import Image
 from airflow_provider_jimeng.api.media_limits import ImageFacts, MediaLimits, VideoFacts
 from airflow_provider_jimeng.exceptions import JimengLandingError
 from airflow_provider_jimeng.media import probe
-from airflow_provider_jimeng.media.download import Downloaded, download
+from airflow_provider_jimeng.media.download import MAX_BYTES, Downloaded, download
 from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.media.probe import flaws_of, image_facts, video_facts
 
@@ -127,9 +127,9 @@ def test_an_input_that_comes_compressed_is_not_unpacked(
     assert "compresses the file" in caplog.text
 
 
-def fetch(into: Path, body: bytes, encoding: str, **options: int) -> Downloaded:
+def fetch(into: Path, body: bytes, encoding: str, *, max_bytes: int = MAX_BYTES) -> Downloaded:
     with serving(answering(body, Content_Type="video/mp4", Content_Encoding=encoding)) as server:
-        return download(f"{server.url}/a.mp4", into, guard=GUARD, timeout=(2.0, 2.0), **options)
+        return download(f"{server.url}/a.mp4", into, guard=GUARD, timeout=(2.0, 2.0), max_bytes=max_bytes)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
