@@ -2,8 +2,8 @@
 """
 Triggers that ask a triggerer's supervisor for connections, all at once, over Airflow's own channel.
 
-On Airflow 3.1 a plain thread that asks mixes up the answers, and the triggerer ends with all that waits there.
-From 3.2 on Airflow itself leads a thread's questions back to the loop, so there is nothing to test there: make
+On Airflow 3.1 a plain thread that asks mixes up the answers, and the triggerer ends with all that waits in
+it. From 3.2 on Airflow itself leads a thread's questions back to the loop, so there is nothing to test; make
 matrix runs this on 3.1.
 """
 
