@@ -43,8 +43,9 @@ def supervise(ours: socket.socket) -> None:
     while length := int.from_bytes(recv(ours, 4), "big"):
         frame = decoder.decode(recv(ours, length))
         answer = None
-        if frame.body["type"] == "GetConnection":
-            conn_id = frame.body["conn_id"]
+        body = frame.body or {}
+        if body.get("type") == "GetConnection":
+            conn_id = body["conn_id"]
             # Releases differ in which fields of it may be left out.
             result: Any = ConnectionResult
             found = result(
