@@ -45,7 +45,7 @@ ENGINE = (
     "tests/engine/test_motion_imitation.py::test_a_batch_lands_its_manifest_and_a_rerun_pays_nothing",
 )
 ENGINE_PART = "engine"
-#: What a row's record has to tell of; the others may be run at another time.
+#: What a row's record should tell of; the table says which of them were not run yet.
 NEEDED = frozenset({*TOUCHES_AIRFLOW, "ledger", "lifecycle", ENGINE_PART})
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.matrix.rows import ROOT, ROWS
-from tests.matrix.suite import ENGINE_PART
+from tests.matrix.rows import ROOT, ROWS, row_named
+from tests.matrix.suite import ENGINE_PART, lacking
 
 Record = dict[str, Any]
 RECORDS = ROOT / "tests" / "data" / "matrix"
@@ -65,9 +65,9 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
     """Yield the lines: what was run on what, and what each minor release of Airflow has."""
     yield (
         "| row | Airflow | SQLAlchemy | common-compat | Python | passed | failed | left out "
-        "| on real components: passed, failed |"
+        "| on real components: passed, failed | not run yet |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for record in records:
         versions = record["versions"]
         unit = [each for part, each in record["parts"].items() if part != ENGINE_PART]
@@ -82,6 +82,7 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
             sum(len(each["failed"]) for each in unit),
             sum(len(each["skipped"]) for each in unit),
             f"{engine['passed']}, {len(engine['failed'])}" if engine else "-",
+            ", ".join(sorted(lacking(row_named(record["row"]), record["parts"]))) or "-",
         ]
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
     yield ""
