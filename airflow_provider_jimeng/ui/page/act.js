@@ -1,6 +1,6 @@
 // Licensed under the Apache License, Version 2.0. See LICENSE.
 (() => {
-  const { about, dag, seen, byId, make, number, plural, span, clock, bytes, name, fact, badge, ask, question,
+  const { about, dag, seen, byId, make, number, span, clock, bytes, name, fact, badge, ask, question,
     readInstances, goingOn, followTheme, writeProgress, writeAlerts, writeChart, writeErrors } = jimeng;
 
   // ---- unknowns
@@ -36,8 +36,8 @@
     for (const line of row.note.split("\n").filter(Boolean)) words.append(make("p", "soft", line));
     const buttons = make("div", "buttons");
     if (canEdit) {
-      const adopt = make("button", "main", "The vendor has it: adopt its task id");
-      const release = make("button", "", "The vendor has no such task: release");
+      const adopt = make("button", "main", "It is there: adopt its task id");
+      const release = make("button", "", "It is not there: release it");
       adopt.type = release.type = "button";
       adopt.dataset.action = "adopt";
       release.dataset.action = "release";
@@ -150,7 +150,7 @@
     const list = make("dl");
     const row = (title, value) => { if (value !== null && value !== undefined && value !== "") list.append(make("dt", "", title), make("dd", "", value)); };
     row("state", item.state);
-    row("code", item.code);
+    if (!item.playable) row("code", item.code);
     row("the vendor says", item.message);
     row("image", item.image);
     row("template", item.video);
@@ -258,7 +258,7 @@
   }
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
   setInterval(() => {
-    if (seen.at) byId("fresh").textContent = `seen ${plural(Math.round((Date.now() - seen.at) / 1000), "second")} ago`;
+    if (seen.at) byId("fresh").textContent = `updated ${span((Date.now() - seen.at) / 1000)} ago`;
   }, 1000);
   followTheme();
   writeTabs();

@@ -125,7 +125,7 @@ const jimeng = (() => {
     byId("headline").textContent = all ? `${number(good)}${whole} landed` : going ? "Nothing was sent yet" : "Nothing was sent";
     const left = ["waiting", "landing", "running", "sending"].reduce((sum, each) => sum + (counts[each] || 0), 0);
     const sub = [];
-    if (going && left && told.rate && total !== null) sub.push(`about ${span(left / told.rate)} left, by the rate of late`);
+    if (going && left && told.rate && total !== null) sub.push(`about ${span(left / told.rate)} left at the present rate`);
     if (going && told.rate) sub.push(`${(60 * told.rate).toFixed(1)} a minute`);
     if (going && total === null && all) sub.push("how many there are is known once the first report is written");
     if (!going && seen.instances.length) sub.push(left ? `${plural(left, "item")} left: run the DAG again, what is landed costs nothing` : "nothing is left to do");
@@ -142,7 +142,7 @@ const jimeng = (() => {
     byId("bar").setAttribute("aria-label", shown.map((each) => `${counts[each]} ${each}`).join(", ") || "nothing yet");
     byId("legend").replaceChildren(...shown.map((each) => {
       const row = make("li", each);
-      row.append(make("span", "dot"), make("b", "", number(counts[each])), make("span", "", each), make("small", "", MEANING[each]));
+      row.append(make("span", "dot"), make("b", "", number(counts[each])), make("span", "word", each), make("small", "", MEANING[each]));
       return row;
     }));
     writeFacts(told);
