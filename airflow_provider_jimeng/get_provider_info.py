@@ -46,7 +46,6 @@ def get_provider_info() -> dict[str, Any]:
             f"{_PACKAGE}.links.jimeng.JimengReportLink",
         ],
         "config": CONFIGURATION,
-        "plugins": [{"name": "jimeng", "plugin-class": f"{_PACKAGE}.ui.plugin.JimengPlugin"}],
         # Airflow 3.1 passes over this; there they are `python -m airflow_provider_jimeng` only.
         "cli": [f"{_PACKAGE}.cli.definition.get_jimeng_cli_commands"],
     }

@@ -12,9 +12,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowPlugin
 from airflow_provider_jimeng.client.coerce import as_bool
 from airflow_provider_jimeng.hooks.compat import conf
+
+try:
+    from airflow.sdk.plugins_manager import AirflowPlugin
+except ImportError:  # Airflow 3.1
+    from airflow.plugins_manager import AirflowPlugin  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping

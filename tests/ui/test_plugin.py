@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.metadata
 import json
+import runpy
 import subprocess
 import sys
 from typing import Any
@@ -17,8 +19,7 @@ from airflow_provider_jimeng.ui.plugin import JimengPlugin, LazyApp
 PROGRAM = """
 import json, sys
 import airflow.sdk, airflow.sdk.log, airflow.sdk.configuration
-import airflow.providers.common.compat.sdk as compat
-compat.AirflowPlugin
+import airflow.sdk.plugins_manager
 before = set(sys.modules)
 from airflow_provider_jimeng.ui.plugin import JimengPlugin
 print(json.dumps({"views": len(JimengPlugin.external_views), "apps": len(JimengPlugin.fastapi_apps),
@@ -47,13 +48,16 @@ def test_the_tab_is_on_runs_and_on_task_instances():
     assert len({each["url_route"] for each in JimengPlugin.external_views}) == 2
 
 
-def test_airflow_finds_it_by_the_providers_metadata():
-    from airflow.providers_manager import ProvidersManager
+def test_airflow_finds_it_by_its_entry_point():
+    entries = importlib.metadata.entry_points(group="airflow.plugins")
+    (found,) = (each for each in entries if each.value.startswith("airflow_provider_jimeng."))
+    assert found.load() is JimengPlugin
 
-    manager = ProvidersManager()
-    manager.initialize_providers_plugins()
-    found = [each.plugin_class for each in manager.plugins if each.name == "jimeng"]
-    assert found == ["airflow_provider_jimeng.ui.plugin.JimengPlugin"]
+
+def test_airflow_takes_it_for_a_plugin():
+    from airflow import plugins_manager
+
+    assert plugins_manager.is_valid_plugin(JimengPlugin)
 
 
 def test_its_import_loads_nothing_but_small_modules_of_this_product():
@@ -77,9 +81,8 @@ def test_switched_off_it_adds_no_view_and_no_application(monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setenv("AIRFLOW__JIMENG__UI", "False")
-        off = importlib.reload(plugin).JimengPlugin
-        assert (off.external_views, off.fastapi_apps) == ([], [])
-    assert len(importlib.reload(plugin).JimengPlugin.external_views) == 2
+        off = runpy.run_path(plugin.__file__)["JimengPlugin"]
+    assert (off.external_views, off.fastapi_apps) == ([], [])
 
 
 async def test_the_application_is_made_once_by_the_first_request():

@@ -87,7 +87,8 @@ def engine(
     stack = start_stack(
         ROOT / "dags",
         env={
-            "PYTHONPATH": str(ROOT),
+            # The auth manager is the tests'.
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
             "AIRFLOW__CORE__AUTH_MANAGER": "tests.ui.auth.PerDagAuthManager",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "anna:user,vera:viewer,otto:user",
