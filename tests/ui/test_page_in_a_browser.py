@@ -45,7 +45,7 @@ async def tab(
         async with chromium_page(home, width=1280, height=1400) as page:
             await page.call("Network.setCookie", name="_token", value=token_of(manager, user), url=site.url)
             await page.open(f"{site.url}/frame/{theme}/{DAG}/{quote(RUN)}")
-            await page.until(f"{TAB} && {TAB}.documentElement.dataset.ready")
+            await page.until(f"{TAB}?.documentElement?.dataset.ready")
             yield page, site.url
             assert [each for each in page.errors if "can escape its sandboxing" not in each] == []
             assert all(each.startswith((site.url, "about:")) for each in page.requests)

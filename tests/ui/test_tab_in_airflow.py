@@ -39,7 +39,7 @@ SUBMIT_DEADLINE = 2
 PASSWORDS = {"anna": "a", "vera": "v", "otto": "o"}
 #: The tab's document, in its frame.
 TAB = "document.querySelector('iframe').contentDocument"
-READY = f"(document.querySelector('iframe') && {TAB} && {TAB}.documentElement.dataset.ready == 'yes')"
+READY = f"(document.querySelector('iframe') && {TAB}?.documentElement?.dataset.ready == 'yes')"
 
 
 @pytest.fixture(scope="module")

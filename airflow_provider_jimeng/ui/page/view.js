@@ -130,7 +130,8 @@ const jimeng = (() => {
     if (going && total === null && all) sub.push("how many there are is known once the first report is written");
     if (!going && seen.instances.length) sub.push(left ? `${plural(left, "item")} left: run the DAG again, what is landed costs nothing` : "nothing is left to do");
     byId("subline").textContent = sub.join(" · ");
-    byId("state").textContent = going ? "running" : seen.instances.some((each) => each.state === "failed") ? "failed" : "done";
+    const begun = seen.instances.some((each) => ["running", "deferred", "queued", "up_for_retry", "up_for_reschedule"].includes(each.state));
+    byId("state").textContent = going ? (begun || all ? "running" : "not started") : seen.instances.some((each) => each.state === "failed") ? "failed" : "done";
     byId("state").classList.toggle("going", going);
     const shown = Object.keys(MEANING).filter((each) => counts[each]);
     byId("bar").replaceChildren(...shown.map((each) => {
