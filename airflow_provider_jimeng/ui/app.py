@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -22,6 +22,8 @@ from airflow_provider_jimeng.ui.snapshots import Snapshots
 from airflow_provider_jimeng.ui.view import page, policy
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from airflow_provider_jimeng.ui.desk import Desk
 
 __all__ = ["make_app"]
@@ -147,7 +149,21 @@ def _streamed(request: Request, found: media.Media, etag: str) -> Response:
     if request.method == "HEAD":
         found.close()
         return Response(status_code=status, headers=headers, media_type=found.kind)
-    return StreamingResponse(found.read(part), status_code=status, headers=headers, media_type=found.kind)
+    return _MediaResponse(found, part, status, headers)
+
+
+class _MediaResponse(StreamingResponse):
+    """Sends a part of a result, and closes its file also where the browser wants no more, or never began."""
+
+    def __init__(self, found: media.Media, part: media.Part, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(found.read(part), status_code=status, headers=headers, media_type=found.kind)
+        self._found = found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._found.close()
 
 
 def _add_decisions(app: FastAPI, snapshots: Snapshots) -> None:

@@ -86,7 +86,7 @@ class Media:
     kind: str
 
     def read(self, part: Part) -> Iterator[bytes]:
-        """Yield the bytes of a part, and close the file at the end, or when nobody wants more."""
+        """Yield the bytes of a part, and close the file at the end; a reader who stops earlier closes it."""
         try:
             self.file.seek(part.first)
             left = part.length
@@ -101,7 +101,7 @@ class Media:
             self.file.close()
 
     def close(self) -> None:
-        """Close the file unread."""
+        """Close the file; safe to call twice."""
         self.file.close()
 
 

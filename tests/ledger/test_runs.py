@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 from airflow_provider_jimeng.ledger.records import Provenance
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -16,6 +18,10 @@ def mine(run: str, index: int = -1, attempt: int = 1) -> Provenance:
     return Provenance("dag", run, "batch", index, attempt)
 
 
+def many(by: Provenance) -> dict[str, Any]:
+    return {"provenance": by, "configured_limit": MANY}
+
+
 def admin(bench: Bench) -> LedgerAdmin:
     assert bench.ledger.uuid
     return LedgerAdmin(bench.url)
@@ -23,7 +29,7 @@ def admin(bench: Bench) -> LedgerAdmin:
 
 def test_contents_are_counted_once_by_their_newest_attempt_in_the_run(bench: Bench) -> None:
     run = unique()
-    here = {"provenance": mine(run), "configured_limit": MANY}
+    here = many(mine(run))
     first = bench.ledger.record_failed(bench.submitted(**here), code=50511, message="no", new_attempt=True)
     bench.landed(first.content_key, expected_latest=first.id, **here)
     bench.submitted(**here)
@@ -40,7 +46,7 @@ def test_contents_are_counted_once_by_their_newest_attempt_in_the_run(bench: Ben
 
 
 def test_failures_are_grouped_by_state_code_and_words(bench: Bench) -> None:
-    here = {"provenance": mine(unique()), "configured_limit": MANY}
+    here = many(mine(unique()))
     for _ in range(2):
         last = bench.ledger.record_failed(bench.submitted(**here), code=50411, message="risk")
     unknown = bench.unknown(**here)
@@ -58,7 +64,7 @@ def test_failures_are_grouped_by_state_code_and_words(bench: Bench) -> None:
 
 
 def test_a_late_id_beside_a_newer_attempt_is_no_item_of_its_own(bench: Bench) -> None:
-    here = {"provenance": mine(unique()), "configured_limit": MANY}
+    here = many(mine(unique()))
     released = bench.ledger.release(bench.unknown(**here).id, reason="test", by="me")
     bench.submitted(released.content_key, expected_latest=released.id, **here)
     bench.ledger.record_created(released, unique("late-"), "request")
@@ -69,7 +75,7 @@ def test_a_late_id_beside_a_newer_attempt_is_no_item_of_its_own(bench: Bench) ->
 
 
 def test_the_slots_are_those_of_the_scopes_that_the_run_used(bench: Bench) -> None:
-    here = {"provenance": mine(unique()), "configured_limit": 7}
+    here: dict[str, Any] = {"provenance": mine(unique()), "configured_limit": 7}
     bench.submitted(**here)
 
     view = admin(bench).run_view([here["provenance"].attempt_scope])

@@ -36,7 +36,7 @@ class PerDagAuthManager(SimpleAuthManager):
     ) -> bool:
         if user.role == "ADMIN":
             return True
-        grant = GRANTS.get(user.username, {}).get(details.id if details else None)
+        grant = GRANTS.get(user.username, {}).get(str(details.id) if details else "")
         if grant == "glance":
             return method == "GET" and getattr(access_entity, "name", None) != "XCOM"
         return grant == "edit" or (grant == "read" and method == "GET")

@@ -36,14 +36,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def manager(airflow_metadata: str, monkeypatch: pytest.MonkeyPatch) -> PerDagAuthManager:
     """Return the auth manager that Airflow asks during the test."""
-    from airflow.api_fastapi.app import _AuthManagerState
+    from airflow.api_fastapi import app
     from airflow.configuration import conf
 
     assert airflow_metadata
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "only-for-tests-" * 6)
     assert conf.get("api_auth", "jwt_secret").startswith("only-for-tests")
     made = PerDagAuthManager()
-    monkeypatch.setattr(_AuthManagerState, "instance", made)
+    if hasattr(app, "_AuthManagerState"):
+        monkeypatch.setattr(app._AuthManagerState, "instance", made)
+    else:  # Airflow 3.1
+        monkeypatch.setattr(app, "auth_manager", made)
     return made
 
 

@@ -58,9 +58,11 @@ async def statuses(browser: httpx.AsyncClient, row: int, dag: str = DAG, **heade
     async with browser:
         for method, path in paths(row, dag):
             json = {"revision": 1, "reason": "because", **({"task_id": "7"} if "adopt" in path else {})}
-            body = {"json": json} if method == "POST" else {}
             answer = await browser.request(
-                method, path.replace("+", "%2B"), headers={**OWN, **headers}, **body
+                method,
+                path.replace("+", "%2B"),
+                headers={**OWN, **headers},
+                json=json if method == "POST" else None,
             )
             found.append(answer.status_code)
             assert answer.headers["x-content-type-options"] == "nosniff"

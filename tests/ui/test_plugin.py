@@ -55,9 +55,8 @@ def test_airflow_finds_it_by_its_entry_point():
 
 
 def test_airflow_takes_it_for_a_plugin():
-    from airflow import plugins_manager
-
-    assert plugins_manager.is_valid_plugin(JimengPlugin)
+    manager = importlib.import_module("airflow.plugins_manager")
+    assert manager.is_valid_plugin(JimengPlugin)
 
 
 def test_its_import_loads_nothing_but_small_modules_of_this_product():

@@ -189,6 +189,13 @@
       const page = await readItems(fresh ? null : before);
       if (asked !== chosen) return;
       if (fresh && chosen !== "landed") { [...grid.children].forEach(forget); grid.replaceChildren(); known = new Set(); }
+      // All of a full page are new: there may be more between it and what is shown, so begin anew.
+      if (fresh && page.before !== null && page.items.every((item) => !known.has(item.id))) {
+        [...grid.children].forEach(forget);
+        grid.replaceChildren();
+        known = new Set();
+        before = null;
+      }
       const cards = page.items.filter((item) => !known.has(item.id)).map((item) => { known.add(item.id); return card(item); });
       if (fresh && chosen === "landed" && before !== null) grid.prepend(...cards);
       else if (fresh) { grid.prepend(...cards); before = page.before; }
