@@ -97,6 +97,13 @@ def test_what_was_changed_meanwhile_is_left_alone(rows: Rows, admin: LedgerAdmin
     assert rows.bench.now(row).task_id == "late-id"
 
 
+def test_there_is_nothing_to_decide_about_a_row_that_is_known(rows: Rows, admin: LedgerAdmin):
+    row = rows.submitted()
+    with pytest.raises(LostRace, match="nobody has to decide"):
+        release(admin, DAG, row.id, revision=row.revision, reason="because", by=WHO)
+    assert rows.bench.now(row) == row
+
+
 def test_a_row_of_another_dag_is_no_row(rows: Rows, admin: LedgerAdmin):
     row = rows.unknown(ago=4000)
     with pytest.raises(NotOfThisDag):
