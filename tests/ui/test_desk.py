@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_jimeng.exceptions import JimengConfigurationError
 from airflow_provider_jimeng.ui.desk import NoBooks, open_desk
 
-from tests.ui.rows import Rows
+if TYPE_CHECKING:
+    from tests.ui.rows import Rows
 
 
 def test_a_ledger_on_this_machine_is_told_to_be_local(rows: Rows):
