@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ async def test_a_bulk_run_is_watched_played_and_decided_about(
     engine.api.wait_for_dag(BULK)
     engine.api.unpause(BULK)
     run = engine.api.trigger(BULK, {"count": 12})
-    async with chromium_page(tmp_path / "profile", width=1440, height=1000) as page:
+    async with chromium_page(tmp_path / "profile", width=1440, height=1000, seconds=400) as page:
         await page.call(
             "Network.setCookie", name="_token", value=token(engine, "anna"), url=engine.api.base_url
         )
@@ -136,15 +137,15 @@ async def _open_tab(page: Page, engine: AirflowStack, run: str) -> None:
     """Go where a person goes: to the run, and to the tab that stands there."""
     await page.open(f"{engine.api.base_url}/dags/{BULK}/runs/{quote(run, safe='')}")
     tab = "[...document.querySelectorAll('a')].find(link => link.textContent.trim() == 'Jimeng')"
-    await page.until(tab)
+    await _until(page, tab)
     await page.evaluate(f"{tab}.click()")
-    await page.until(READY)
+    await _until(page, READY)
 
 
 async def _watch(page: Page) -> None:
     """See it go on: some landed, some at the vendor, some to come."""
     landed = f"+(({TAB}.getElementById('headline').textContent.match(/^(\\d+) of 12 landed/) || [])[1] || 0)"
-    await page.until(f"{landed} >= 3 && {TAB}.querySelector('#legend .running')")
+    await _until(page, f"{landed} >= 3 && {TAB}.querySelector('#legend .running')")
     assert await page.evaluate(f"{TAB}.getElementById('state').textContent") == "running"
     assert await page.evaluate(f"{TAB}.querySelectorAll('#chart .area').length") == 1
     assert await page.evaluate(f"{TAB}.querySelectorAll('#legend li').length") >= 3
@@ -154,11 +155,13 @@ async def _watch(page: Page) -> None:
 
 async def _play(page: Page) -> None:
     """Play a result within the tab: its time goes on."""
-    await page.until(
-        f"{TAB}.querySelector('.item video') && {TAB}.querySelector('.item video').readyState >= 2"
+    # What is out of sight is not loaded.
+    await page.evaluate(f"{TAB}.getElementById('gallery').scrollIntoView()")
+    await _until(
+        page, f"{TAB}.querySelector('.item video') && {TAB}.querySelector('.item video').readyState >= 2"
     )
     await page.evaluate(f"{TAB}.querySelector('.item').click()")
-    await page.until(f"{TAB}.querySelector('#body video').currentTime > 0.3")
+    await _until(page, f"{TAB}.querySelector('#body video').currentTime > 0.3")
     assert await page.evaluate(f"{TAB}.querySelector('#body video').videoWidth") > 100
     await page.evaluate(f"{TAB}.querySelector('#detail .close').click()")
 
@@ -166,17 +169,19 @@ async def _play(page: Page) -> None:
 async def _decide(page: Page, admin: LedgerAdmin) -> None:
     """Release the unknown through the page, with a reason; the ledger has both."""
     button = f"{TAB}.querySelector('[data-action=release]:not([disabled])')"
-    await page.until(f"{TAB}.getElementById('state').textContent != 'running' && {button}")
+    await _until(page, f"{TAB}.getElementById('state').textContent != 'running' && {button}")
     await page.evaluate(f"{TAB}.getElementById('decide').scrollIntoView()")
     await _picture(page, "ui-unknown")
     await page.evaluate(f"{TAB}.getElementById('gallery').scrollIntoView()")
-    await page.until(f"[...{TAB}.querySelectorAll('.item video')].slice(0, 5).every(v => v.readyState >= 2)")
+    await _until(
+        page, f"[...{TAB}.querySelectorAll('.item video')].slice(0, 5).every(v => v.readyState >= 2)"
+    )
     await _picture(page, "ui-gallery")
     (row,) = admin.page(Wanted(states=frozenset({TaskState.UNKNOWN}), dag_id=BULK), limit=5).records
     await page.evaluate(f"{button}.click()")
     await page.evaluate(f"{TAB}.getElementById('ask-reason').value = 'no such task in the console'")
     await page.evaluate(f"{TAB}.getElementById('ask-yes').click()")
-    await page.until(f"{TAB}.getElementById('decide').hidden")
+    await _until(page, f"{TAB}.getElementById('decide').hidden")
     done = admin.get(row.id)
     assert done is not None
     assert done.state is TaskState.RELEASED
@@ -208,6 +213,14 @@ def _others_stay_out(engine: AirflowStack, run: str, admin: LedgerAdmin) -> None
     assert statuses("otto") == [403] * 5
     assert statuses("vera") == [200] * 4 + [403]
     assert statuses("anna") == [200] * 4 + [409]
+
+
+async def _until(page: Page, holds: str, seconds: float = 180.0) -> None:
+    """Wait until an expression is true; a busy machine takes its time."""
+    deadline = time.monotonic() + seconds
+    while not await page.evaluate(f"Boolean({holds})"):
+        assert time.monotonic() < deadline, f"it did not come to pass: {holds}"
+        await asyncio.sleep(0.2)
 
 
 async def _picture(page: Page, name: str) -> None:
