@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.ledger.keys import redact_text, redact_url
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.media.target import SAFE_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_jimeng.ledger.admin import LedgerAdmin
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
     from airflow_provider_jimeng.ui.request import Asked
 
-__all__ = ["SHOWN", "inputs_of", "items"]
+__all__ = ["SHOWN", "inputs_of", "items", "own_landings"]
 
 #: Cards per page.
 PAGE = 24
@@ -43,6 +44,27 @@ def items(admin: LedgerAdmin, asked: Asked, shown: str, before: int | None) -> d
     return {"items": cards, "before": rows[PAGE - 1].id if len(rows) > PAGE else None}
 
 
+def own_landings(landings: Sequence[LandingRecord]) -> list[LandingRecord]:
+    """
+    Return where a result lies in the folder that it landed in first; a name that people gave it comes first.
+
+    Other DAGs may have copied it elsewhere since; where, is their affair.
+
+    :param landings: all places of one attempt, oldest first.
+    """
+    if not landings:
+        return []
+    folder = _folder(landings[0])
+    return sorted(
+        (each for each in landings if _folder(each) == folder),
+        key=lambda each: f"/{SAFE_FOLDER}/" in each.uri,
+    )
+
+
+def _folder(landing: LandingRecord) -> str:
+    return landing.uri.rpartition("/")[0].removesuffix(f"/{SAFE_FOLDER}")
+
+
 def inputs_of(record: TaskRecord) -> dict[str, str]:
     """Return the image and the video of a row, as far as its product has them; without query strings."""
     try:
@@ -55,8 +77,8 @@ def inputs_of(record: TaskRecord) -> dict[str, str]:
     return {word: redact_url(told[name]) for name, word in names.items() if isinstance(told.get(name), str)}
 
 
-def _card(record: TaskRecord, landings: Any) -> dict[str, Any]:
-    landing: LandingRecord | None = landings[0] if landings else None
+def _card(record: TaskRecord, landings: Sequence[LandingRecord]) -> dict[str, Any]:
+    landing = next(iter(own_landings(landings)), None)
     return {
         "id": record.id,
         "name": _name(record, landing),

@@ -13,7 +13,7 @@ from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.ui.advice import what_to_do
-from airflow_provider_jimeng.ui.gallery import PAGE, items
+from airflow_provider_jimeng.ui.gallery import PAGE, items, own_landings
 from airflow_provider_jimeng.ui.progress import progress
 from airflow_provider_jimeng.ui.reports import reports_of
 from airflow_provider_jimeng.ui.request import Asked
@@ -200,6 +200,21 @@ def test_items_come_by_the_page_with_names_and_no_places(rows: Rows):
     assert str(rows.folder) not in json.dumps(first)
     assert (failed["playable"], failed["code"]) == (False, 50411)
     assert failed["name"].startswith("character-")
+
+
+def test_a_result_goes_by_the_name_that_people_gave_it(rows: Rows):
+    body = video()
+    row = rows.landed(".jimeng/0123-1.mp4", body)
+    for uri in (f"{rows.folder}/cat.mp4", "s3://another-dag/copy.mp4"):
+        rows.bench.ledger.record_landing(row, uri=uri, size=len(body), sha256="5" * 64)
+    admin = LedgerAdmin(rows.bench.url)
+
+    (card,) = items(admin, ASKED, "landed", None)["items"]
+    places = own_landings(admin.landings_of([row])[row.content_key, row.attempt])
+
+    assert card["name"] == "cat.mp4"
+    assert [each.uri for each in places] == [f"{rows.folder}/cat.mp4", f"{rows.folder}/.jimeng/0123-1.mp4"]
+    assert own_landings([]) == []
 
 
 def test_inputs_in_an_unforeseen_form_do_not_stop_the_page(rows: Rows):

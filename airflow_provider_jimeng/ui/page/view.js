@@ -229,7 +229,7 @@ const jimeng = (() => {
       head.append(badge(each.outcome));
       if (each.code !== null) head.append(" ", make("span", "code", each.code));
       head.append(" ", make("span", "", each.message || "no message"));
-      words.append(head, make("p", "soft", [each.meaning, each.cost].filter(Boolean).join(" · ")), make("p", "", each.advice));
+      words.append(head, make("p", "soft", [(each.message || "").includes(each.meaning) ? "" : each.meaning, each.cost].filter(Boolean).join(" · ")), make("p", "", each.advice));
       row.append(make("div", "count", `${number(each.count)}×`), words);
       return row;
     }));
