@@ -26,7 +26,8 @@ from airflow_provider_jimeng.ledger.listing import Wanted
 from airflow_provider_jimeng.ledger.states import TaskState
 
 from tests.bulk.chromium import Page, chromium_page
-from tests.ui.auth import BULK
+from tests.ui.auth import BULK, PerDagAuthManager
+from tests.ui.site import token_of
 
 if TYPE_CHECKING:
     from tests.engine.airflow_stack import AirflowStack
@@ -37,7 +38,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 #: Nobody waits three of these for the release of an unknown.
 SUBMIT_DEADLINE = 2
-PASSWORDS = {"anna": "a", "vera": "v", "otto": "o"}
 #: The tab's document, in its frame.
 TAB = "document.querySelector('iframe').contentDocument"
 READY = f"(document.querySelector('iframe') && {TAB}?.documentElement?.dataset.ready == 'yes')"
@@ -71,7 +71,6 @@ def engine(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowStack]:
     home = tmp_path_factory.mktemp("tab-home")
-    (home / "passwords.json").write_text(json.dumps(PASSWORDS))
     connection = {
         "conn_type": "volcengine",
         "login": vendor.config.access_key,
@@ -92,8 +91,6 @@ def engine(
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": json.dumps(connection),
             "AIRFLOW__CORE__AUTH_MANAGER": "tests.ui.auth.PerDagAuthManager",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "anna:user,vera:viewer,otto:user",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
             "AIRFLOW__JIMENG__LEDGER_URL": ledger_url,
             "JIMENG_EXAMPLE_MEDIA": f"{vendor.url}/media",
             "JIMENG_EXAMPLE_OUTPUT": str(home / "output"),
@@ -104,14 +101,11 @@ def engine(
 
 
 def token(engine: AirflowStack, name: str) -> str:
-    answer = requests.post(
-        f"{engine.api.base_url}/auth/token",
-        json={"username": name, "password": PASSWORDS[name]},
-        proxies={"http": ""},
-        timeout=30,
-    )
-    answer.raise_for_status()
-    return str(answer.json()["access_token"])
+    """Return what the api-server gives a user who signs in; it knows its own signature."""
+    name_of_secret = "AIRFLOW__API_AUTH__JWT_SECRET"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name_of_secret, engine.environment[name_of_secret])
+        return token_of(PerDagAuthManager(), name)
 
 
 async def test_a_bulk_run_is_watched_played_and_decided_about(
