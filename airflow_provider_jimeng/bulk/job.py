@@ -146,6 +146,7 @@ def _facts(
         timeline=timeline,
         first_submit=totals.spans[0].submitted_at if totals.spans else None,
         last_submit=totals.spans[-1].submitted_at if totals.spans else None,
+        provenance=terms.provenance,
     )
 
 

@@ -32,6 +32,8 @@ from airflow_provider_jimeng.media.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from airflow_provider_jimeng.ledger.records import Provenance
+
 __all__ = ["ReportWriter", "RunFacts", "SlotEvent", "Timeline"]
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class RunFacts:
     :param timeline: slots in use.
     :param first_submit: the first accepted submit, which utilisation is counted from.
     :param last_submit: the last one, which it is counted to.
+    :param provenance: whose run it is.
     """
 
     started_at: float
@@ -70,6 +73,7 @@ class RunFacts:
     timeline: Timeline = field(default_factory=Timeline)
     first_submit: float | None = None
     last_submit: float | None = None
+    provenance: Provenance | None = None
 
     @property
     def utilisation(self) -> float | None:
@@ -219,10 +223,18 @@ class ReportWriter:
             "gallery_uri": self._child(GALLERY).uri,
             "errors": errors,
             "complete": complete,
+            "run": _whose(facts.provenance),
         }
         if not complete:
             summary["pending"] = self._total - sum(counts.values())
         return summary
+
+
+def _whose(by: Provenance | None) -> dict[str, Any] | None:
+    # Runs write to one folder one after the other: this tells whose the report is now.
+    if by is None:
+        return None
+    return {"dag_id": by.dag_id, "run_id": by.run_id, "task_id": by.task_id, "map_index": by.map_index}
 
 
 def _report_line(fate: Fate) -> dict[str, Any]:

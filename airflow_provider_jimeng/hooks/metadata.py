@@ -163,6 +163,13 @@ CONFIGURATION: dict[str, dict[str, Any]] = {
                 type="integer",
                 example="500",
             ),
+            "ui": _option(
+                "Whether Airflow's pages of DAG runs and task instances get a tab *Jimeng*, with progress, "
+                "results, and the ledger's unknowns. Read when the api-server starts.",
+                type="boolean",
+                example="False",
+                default="True",
+            ),
         },
     }
 }

@@ -11,14 +11,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
-from airflow_provider_jimeng.ledger import census, limits, listing, upkeep, views
+from airflow_provider_jimeng.ledger import census, limits, listing, runs, upkeep, views
 from airflow_provider_jimeng.ledger.engine import Database, database_for, read_clock
 from airflow_provider_jimeng.ledger.identity import Identified
 from airflow_provider_jimeng.ledger.parts import keys_of
 from airflow_provider_jimeng.ledger.rows import get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_jimeng.ledger.records import LandingRecord, Scope, TaskRecord
     from airflow_provider_jimeng.ledger.states import TaskState
@@ -99,6 +99,23 @@ class LedgerAdmin(Identified):
         """Return where the results of some rows lie, by content key and attempt."""
         keys = {key for record in records for key in keys_of(record.content_key, record.scope.req_key)}
         return self._database.read(lambda conn: listing.landings_by_key(conn, keys))
+
+    def run_view(self, attempt_scopes: Collection[str]) -> runs.RunView:
+        """Return what some task instances came to so far."""
+        return self._database.read(lambda conn: runs.run_view(conn, attempt_scopes))
+
+    def rows_of_run(
+        self,
+        attempt_scopes: Collection[str],
+        states: Collection[TaskState],
+        *,
+        before: int | None = None,
+        limit: int,
+    ) -> list[TaskRecord]:
+        """Return some rows of some task instances, newest first; see :func:`.runs.rows_of_run`."""
+        return self._database.read(
+            lambda conn: runs.rows_of_run(conn, attempt_scopes, states, before=before, limit=limit)
+        )
 
     def accounts(self) -> list[str]:
         """Return the accounts that ever claimed, or were ever paused."""

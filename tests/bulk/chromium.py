@@ -108,8 +108,10 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def chromium_page(home: Path, width: int = 1440, height: int = 1000) -> AsyncIterator[Page]:
-    """Start a browser with a profile of its own, yield a blank page, and end it."""
+async def chromium_page(
+    home: Path, width: int = 1440, height: int = 1000, seconds: float = 90.0
+) -> AsyncIterator[Page]:
+    """Start a browser with a profile of its own, yield a blank page, and end it, after some time by force."""
     path = chromium_path()
     assert path is not None
     process = await asyncio.create_subprocess_exec(
@@ -133,7 +135,7 @@ async def chromium_page(home: Path, width: int = 1440, height: int = 1000) -> As
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(90), aiohttp.ClientSession() as client:
+        async with asyncio.timeout(seconds), aiohttp.ClientSession() as client:
             socket = await client.ws_connect(await _address(process), max_msg_size=0)
             page = Page(socket)
             listener = asyncio.create_task(page.listen())

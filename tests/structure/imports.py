@@ -33,6 +33,7 @@ LAYERS = (
     "sensors",
     "operators",
     "cli",
+    "ui",
 )
 PURE = ("exceptions", "api", "policy")
 LOWEST_WITH_AIRFLOW = LAYERS.index("hooks")

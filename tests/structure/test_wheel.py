@@ -58,6 +58,7 @@ def test_it_is_found_by_airflow(wheel: zipfile.ZipFile):
     assert dict(entries["apache_airflow_provider"]) == {
         "provider_info": f"{PACKAGE}.get_provider_info:get_provider_info"
     }
+    assert dict(entries["airflow.plugins"]) == {"jimeng": f"{PACKAGE}.ui.plugin:JimengPlugin"}
 
 
 def test_it_carries_the_licence(wheel: zipfile.ZipFile):
