@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""What a benchmark leaves behind: a record that says who did what, where, with which versions and how fast."""
+"""What a benchmark leaves behind: a record of who did what, where, with which versions and how fast."""
 
 from __future__ import annotations
 

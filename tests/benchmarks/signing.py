@@ -4,8 +4,8 @@ Signing, and building a whole request, against the two official SDKs::
 
     python -m tests.benchmarks.signing [--sdk FOLDER] [--records FILE]
 
-``volcengine`` comes with the development dependencies. ``--sdk`` names a folder with the other one, which is big
-and wanted for nothing else: ``pip install --no-deps --target FOLDER volcengine-python-sdk``.
+``volcengine`` comes with the development dependencies. ``--sdk`` names a folder with the other one, which is
+big and wanted for nothing else: ``pip install --no-deps --target FOLDER volcengine-python-sdk``.
 """
 
 from __future__ import annotations
