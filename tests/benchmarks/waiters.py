@@ -152,14 +152,16 @@ async def measure(who: str, tasks: list[str], interval: float, seconds: float) -
         while Count.polls < len(waits):  # noqa: ASYNC110 - each of them may be the last to have asked
             await asyncio.sleep(0.2)
     started = time.process_time() - cpu_before
-    walls: list[float] = []
-    busy: list[float] = []
-    ticks = asyncio.create_task(_ticks(walls, busy))
     polls, cpu, began = Count.polls, time.process_time(), time.monotonic()
     await asyncio.sleep(seconds)
     polls, cpu = Count.polls - polls, time.process_time() - cpu
     took = time.monotonic() - began
     memory = process.memory_info().rss - before
+    # Only now: looking at the loop costs it something too.
+    walls: list[float] = []
+    busy: list[float] = []
+    ticks = asyncio.create_task(_ticks(walls, busy))
+    await asyncio.sleep(seconds)
     for each in (ticks, *waits):
         each.cancel()
     ended = await asyncio.gather(ticks, *waits, return_exceptions=True)
