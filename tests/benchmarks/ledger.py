@@ -95,9 +95,8 @@ def places(database: str) -> Iterator[Place]:
     server._settings.update(fsync="on", full_page_writes="on", shared_buffers="512MB", max_wal_size="4GB")
     try:
         databases = Databases(server.start().url)
-        with psycopg2.connect(_dsn(databases.create("plain"))) as conn:
+        with contextlib.closing(psycopg2.connect(_dsn(databases.create("plain")))) as conn:
             yield Place(lambda: databases.create("bench"), _rivals(conn))
-        conn.close()
     finally:
         server.stop()
 
