@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--items", type=int, default=20, help="of a round")
+    parser.add_argument("--hold", action="store_true", help="measure at a line of input, when it is quiet")
     chosen = parser.parse_args(arguments)
     with contextlib.ExitStack() as cleanup:
         place = cleanup.enter_context(places(chosen.database))
@@ -67,6 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
                 analyse(url)
             ledgers[rows] = Ledger(url)
             print(f"{rows} rows made in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        if chosen.hold:
+            print("ready", flush=True)
+            sys.stdin.readline()
         rows_found = list(moves(ledgers, place, chosen.rounds, chosen.items))
         rows_found += lookups(ledgers, chosen.rounds)
         for ledger in ledgers.values():

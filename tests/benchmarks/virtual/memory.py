@@ -128,7 +128,9 @@ class MemoryLedger:
         )
         return row
 
-    def record_succeeded(self, record: TaskRecord, *, processing: float | None = None, **_: Any) -> TaskRecord:
+    def record_succeeded(
+        self, record: TaskRecord, *, processing: float | None = None, **_: Any
+    ) -> TaskRecord:
         self.in_use -= 1
         self.typical = processing or self.typical
         row = self.rows[record.id] = replace(record, state=TaskState.SUCCEEDED, finished_at=self.now())

@@ -95,10 +95,8 @@ class SimClient:
         self._turns = RateLimiter(query_qps, clock=vendor.world.monotonic)
 
     async def query(self, req_key: str, task_id: str) -> Answer:
-        await asyncio.sleep(self._turns.reserve() + self._latency / 2)
-        answer = self.vendor.ask(task_id)
-        await asyncio.sleep(self._latency / 2)
-        return answer
+        await asyncio.sleep(self._turns.reserve() + self._latency)
+        return self.vendor.ask(task_id)
 
 
 class SyncSimClient:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Puts the product's runner into virtual time: where it makes threads and reads clocks, it gets the world's."""
+"""Puts the product's runner into virtual time: for threads and clocks it gets those of the world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from sqlalchemy import event
@@ -29,7 +29,6 @@ from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle import submit
-from airflow_provider_jimeng.lifecycle.ensured import Ensured
 from airflow_provider_jimeng.lifecycle.land import Landed
 from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Request, Wanted, want
@@ -37,6 +36,9 @@ from airflow_provider_jimeng.lifecycle.wanted import Request, Wanted, want
 from tests.benchmarks.virtual.memory import MemoryLedger
 from tests.benchmarks.virtual.vendor import SimClient, SimVendor, SyncSimClient
 from tests.benchmarks.virtual.world import Events, Pool, World
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.lifecycle.ensured import Ensured
 
 PROVENANCE = Provenance("dag", "run", "batch")
 
@@ -249,5 +251,3 @@ def _in(
             yield
         finally:
             asyncio._set_running_loop(None)
-
-

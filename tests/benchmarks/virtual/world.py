@@ -63,15 +63,20 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.passed += seconds
 
-    def step(self, most: float | None) -> None:
-        """Let the next thing happen, if it is no further away than that."""
+    def step(self, until: float | None) -> bool:
+        """Let the next thing happen, if there is one and it is not later than that; else let the time pass."""
         loop: Any = self.loop
-        if not loop._ready:
-            due = loop._scheduled[0].when() if loop._scheduled else None
-            if due is None or (most is not None and due > self.passed + most):
-                self.passed += 0.25 if most is None else most
-                return
+        if not loop._ready and not loop._scheduled and until is None:
+            return False
+        if (
+            not loop._ready
+            and until is not None
+            and (not loop._scheduled or loop._scheduled[0].when() > until)
+        ):
+            self.passed = until
+            return False
         loop._run_once()
+        return True
 
     def close(self) -> None:
         self.loop.close()
@@ -95,11 +100,11 @@ class Events:
         return not self._held
 
     def get(self, timeout: float) -> Any:
-        most = None if self._patient() else timeout
-        until = self._world.passed + timeout
+        until = None if self._patient() else self._world.passed + timeout
         while not self._held:
-            self._world.step(most if most is None else max(0.0, until - self._world.passed))
-            if not self._held and (most is None or self._world.passed >= until):
+            if not self._world.step(until):
+                if until is None:
+                    self._world.passed += timeout
                 raise queue.Empty
         return self._held.popleft()
 
