@@ -8,8 +8,8 @@ Years of bulk runs in virtual time: how busy the slots are, what is asked, and w
 The runner, its window, its questions and its policies are the product's own; simulated are the vendor (tasks
 of 180 s, give or take a tenth; answers take 0.2 s), the landing of a result (1 to 3 s each) and, unless
 ``--ledger sqlite``, the ledger. Accounts share nothing but the machine, so one run follows the other. Without
-``--raised`` the connection says nothing of rates: one submit and five queries a second. With it, both are what
-the slots need: a submit per slot in 60 s, a query per slot in 10 s.
+``--raised`` the connection says nothing of rates: one submit and five queries a second. With it, both are
+what the slots need: a submit per slot in 60 s, a query per slot in 10 s.
 """
 
 from __future__ import annotations

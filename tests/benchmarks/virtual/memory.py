@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.ledger.records import Provenance, Scope, SlotView, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
-from airflow_provider_jimeng.lifecycle.wanted import Wanted
 from airflow_provider_jimeng.policy.slots import (
     CoolDown,
     LearnedLimit,
@@ -26,7 +25,10 @@ from airflow_provider_jimeng.policy.slots import (
 )
 from airflow_provider_jimeng.policy.submit import SubmitKind, judge_submit
 
-from tests.benchmarks.virtual.vendor import SimVendor
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+
+    from tests.benchmarks.virtual.vendor import SimVendor
 
 _TICKET = 1
 

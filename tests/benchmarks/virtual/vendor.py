@@ -7,12 +7,13 @@ import asyncio
 import heapq
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import Answer, Envelope
 from airflow_provider_jimeng.client.limiter import RateLimiter
 
-from tests.benchmarks.virtual.world import World
+if TYPE_CHECKING:
+    from tests.benchmarks.virtual.world import World
 
 _RUNNING = Answer(200, Envelope.BUSINESS, 10000, message="Success", data={"status": "generating"})
 _DONE = Answer(

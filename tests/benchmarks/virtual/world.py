@@ -12,9 +12,10 @@ import queue
 import selectors
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.client.limiter import RateLimiter
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.client.limiter import RateLimiter
 
 #: Epoch seconds at which every virtual run begins.
 BEGIN = 1_795_000_000.0
@@ -64,7 +65,7 @@ class World:
         self.passed += seconds
 
     def step(self, until: float | None) -> bool:
-        """Let the next thing happen, if there is one and it is not later than that; else let the time pass."""
+        """Let the next thing happen, if it is not later than that; else let the time pass."""
         loop: Any = self.loop
         if not loop._ready and not loop._scheduled and until is None:
             return False
@@ -86,7 +87,7 @@ class Events:
     """
     The run's queue: to wait on it is to let time pass.
 
-    :param patient: whether the run has nothing to look at by itself; then time may jump further than its tick.
+    :param patient: whether the run has nothing to look at by itself; then time may jump over its ticks.
     """
 
     def __init__(self, world: World, patient: Callable[[], bool]) -> None:
