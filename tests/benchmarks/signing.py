@@ -5,7 +5,7 @@ Signing, and building a whole request, against the two official SDKs::
     python -m tests.benchmarks.signing [--sdk FOLDER] [--records FILE]
 
 ``volcengine`` comes with the development dependencies. ``--sdk`` names a folder with the other one, which is
-big and wanted for nothing else: ``pip install --no-deps --target FOLDER volcengine-python-sdk``.
+wanted for nothing else: ``pip install --no-deps --target FOLDER volcenginesdk-core``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def volcengine_whole() -> Callable[[], str]:
 
 
 def python_sdk(folder: Path) -> Callable[[], str]:
-    """Return the other SDK's signer, alone."""
+    """Return the signer of the other SDK, alone."""
     sys.path.insert(0, str(folder))
     from volcenginesdkcore.signv4 import SignerV4 as Signer  # type: ignore[import-not-found,unused-ignore]
 
@@ -136,11 +136,10 @@ def main(arguments: list[str] | None = None) -> int:
     signers["whole request"] = {"ours": ours_whole, "volcengine VisualService": volcengine_whole()}
     versions = ["volcengine"]
     if chosen.sdk is not None:
-        name = "volcengine-python-sdk"
-        signers["sign"][f"{name} SignerV4"] = python_sdk(chosen.sdk)
+        signers["sign"]["volcengine-python-sdk SignerV4"] = python_sdk(chosen.sdk)
         found = metadata.distributions(path=[str(chosen.sdk)])
-        told = next(each.version for each in found if each.metadata["Name"] == name)
-        print(f"{name} {told}", file=sys.stderr)
+        told = {each.metadata["Name"]: each.version for each in found}
+        print(f"volcenginesdk-core {told['volcenginesdk-core']}", file=sys.stderr)
     rows: list[Row] = []
     for what, rivals in signers.items():
         for sign in rivals.values():
