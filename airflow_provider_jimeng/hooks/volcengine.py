@@ -38,13 +38,13 @@ from airflow_provider_jimeng.hooks.compat import (
     amask_secret,
     mask_secret,
 )
+from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION as DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-DEFAULT_CONNECTION = "volcengine_default"
 #: The official SDKs' names, newest first: access key, secret key, session token.
 _ENVIRONMENT = (
     ("VOLCENGINE_ACCESS_KEY", "VOLCENGINE_SECRET_KEY", "VOLCENGINE_SESSION_TOKEN"),
