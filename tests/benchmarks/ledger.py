@@ -28,10 +28,12 @@ from statistics import median
 from typing import Any
 
 import psycopg2
-from sqlalchemy import event
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy import Table, event, func, insert, literal, select
+from sqlalchemy.engine import Connection, Engine, make_url
 
+from airflow_provider_jimeng.ledger.engine import database_for
 from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, Provenance, Scope
+from airflow_provider_jimeng.ledger.schema import landings, tasks
 from airflow_provider_jimeng.ledger.store import Ledger
 
 from tests.benchmarks.record import Row, keep, parser_of
@@ -42,6 +44,8 @@ SCOPE = Scope("acme-main", ENDPOINT, REQ_KEYS[0])
 MOVES = ("claim", "begin_send", "record_created", "record_succeeded", "record_landing")
 OF_A_SUBMIT = MOVES[:3]
 SLOTS = 100_000
+ROWS_MADE = 10_000
+OVER = ("landed", "failed", "rejected", "expired", "released")
 SIMPLE_UPDATE = (
     "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = %s",
     "SELECT abalance FROM pgbench_accounts WHERE aid = %s",
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         ledgers: dict[int, Ledger] = {}
         for rows in sorted(chosen.rows):
             began, url = time.monotonic(), place.make()
-            make(url, rows)
+            grow(url, rows)
             if chosen.database == "postgresql":
                 analyse(url)
             ledgers[rows] = Ledger(url)
@@ -107,6 +111,34 @@ def places(database: str) -> Iterator[Place]:
 
 def _dsn(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def grow(url: str, rows: int) -> None:
+    """
+    Fill a ledger: some rows as a year of use leaves them, and copies of those that are over, made in place.
+
+    The copies have keys and digests of their own, so that every index grows as it would.
+    """
+    make(url, min(rows, ROWS_MADE))
+    database = database_for(url)
+    for number in range(1, rows // ROWS_MADE):
+        suffix = str(1000 + number)
+
+        def copy(conn: Connection, suffix: str = suffix) -> None:
+            over = tasks.c.state.in_(OVER) & (tasks.c.id <= ROWS_MADE)
+            _copy(conn, tasks, over, suffix, "content_key", "live_key", "attempt_digest", "task_digest")
+            _copy(conn, landings, landings.c.id <= ROWS_MADE, suffix, "content_key", "uri", "uri_digest")
+
+        database.write(copy)
+
+
+def _copy(conn: Connection, table: Table, where: Any, suffix: str, *own: str) -> None:
+    names = [each.name for each in table.c if each.name != "id"]
+    values = [
+        func.substr(table.c[name], 1, 60).op("||")(literal(suffix)) if name in own else table.c[name]
+        for name in names
+    ]
+    conn.execute(insert(table).from_select(names, select(*values).where(where)))
 
 
 def analyse(url: str) -> None:
@@ -229,8 +261,9 @@ def lookups(ledgers: Mapping[int, Ledger], rounds: int) -> list[Row]:
 
 def _questions(ledger: Ledger, rows: int, number: int) -> dict[str, Callable[[], object]]:
     now, dice = time.time(), random.Random(1)
-    numbers = [(number * 997 + each * 31) % rows for each in range(200)]
-    known = [row_number(each, rows, now, dice) for each in numbers]
+    most = min(rows, ROWS_MADE)
+    numbers = [(number * 997 + each * 31) % most for each in range(200)]
+    known = [row_number(each, most, now, dice) for each in numbers]
     keys = [each["content_key"] for each in known]
     return {
         "a content": lambda: ledger.latest(keys[0]),

@@ -107,7 +107,7 @@ def python_sdk(folder: Path) -> Callable[[], str]:
 
     def sign() -> str:
         headers = dict(HEADERS)
-        Signer.sign("/", "POST", headers, BODY, None, dict(QUERY), AK, SK, "cn-north-1", "cv")
+        Signer.sign("/", "POST", headers, BODY.decode(), None, dict(QUERY), AK, SK, "cn-north-1", "cv")
         return headers["Authorization"]
 
     return sign
