@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.record import Record, read
-from tests.benchmarks.table import KEPT, into, sections, tables
+from tests.benchmarks.record import Record
+from tests.benchmarks.table import KEPT, into, kept, sections, tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-RECORDS = read(sorted(KEPT.glob("*.json")))
+RECORDS = kept()
 #: What nobody else has: a ledger on SQLite, and the whole run in virtual time.
 ALONE = frozenset({"ledger:sqlite", "simulation"})
 
