@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--items", type=int, default=20, help="of a round")
+    parser.add_argument("--open", type=int, default=0, help="tasks at the vendor that hold a slot each")
     parser.add_argument("--hold", action="store_true", help="measure at a line of input, when it is quiet")
     chosen = parser.parse_args(arguments)
     with contextlib.ExitStack() as cleanup:
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         for rows in sorted(chosen.rows):
             began, url = time.monotonic(), place.make()
             grow(url, rows)
+            hold(url, chosen.open)
             if chosen.database == "postgresql":
                 analyse(url)
             ledgers[rows] = Ledger(url)
@@ -79,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows_found += lookups(ledgers, chosen.rounds)
         for ledger in ledgers.values():
             ledger.close()
-    told = [{"database": chosen.database, **row} for row in rows_found]
+    told = [{"database": chosen.database, "open": chosen.open, **row} for row in rows_found]
     keep(f"ledger:{chosen.database}", told, chosen.records, versions=("sqlalchemy", "psycopg2-binary"))
     return 0
 
@@ -121,6 +123,7 @@ def grow(url: str, rows: int) -> None:
     """
     make(url, min(rows, ROWS_MADE))
     database = database_for(url)
+    landed = database.read(lambda conn: conn.execute(select(func.max(landings.c.id))).scalar_one())
     for number in range(1, rows // ROWS_MADE):
         # No digest has an x in it.
         suffix = f"x{number:03}"
@@ -128,9 +131,21 @@ def grow(url: str, rows: int) -> None:
         def copy(conn: Connection, suffix: str = suffix) -> None:
             over = tasks.c.state.in_(OVER) & (tasks.c.id <= ROWS_MADE)
             _copy(conn, tasks, over, suffix, "content_key", "live_key", "attempt_digest", "task_digest")
-            _copy(conn, landings, landings.c.id <= ROWS_MADE, suffix, "content_key", "uri", "uri_digest")
+            _copy(conn, landings, landings.c.id <= landed, suffix, "content_key", "uri", "uri_digest")
 
         database.write(copy)
+
+
+def hold(url: str, count: int) -> None:
+    """Put tasks into a ledger that are at the vendor now."""
+    database, now, dice = database_for(url), Ledger(url).now(), random.Random(2)
+    rows = []
+    for number in range(2_000_000, 2_000_000 + count):
+        row = row_number(number, number, now, dice)
+        rows.append({**row, "account": SCOPE.account, "req_key": SCOPE.req_key, "created_at": now})
+        rows[-1].update(state="submitted", submitted_at=now, finished_at=None, live_key=row["content_key"])
+    if rows:
+        database.write(lambda conn: conn.execute(insert(tasks), rows))
 
 
 def _copy(conn: Connection, table: Table, where: Any, suffix: str, *own: str) -> None:
