@@ -49,11 +49,12 @@ class _Rival(BaseTrigger):
     """A trigger as people write them: ask, sleep, ask again; our signature, our reading of answers."""
 
     def __init__(self, task_id: str, interval: float, settings: AccountSettings) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.task_id, self.interval, self.settings = task_id, interval, settings
+        super().__init__()
+        self.poll_of: str = task_id
+        self.interval, self.settings = interval, settings
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return type(self).__qualname__, {"task_id": self.task_id}
+        return type(self).__qualname__, {"task_id": self.poll_of}
 
     async def ask(self, request: SignedRequest) -> str | None:
         raise NotImplementedError
@@ -66,13 +67,13 @@ class _Rival(BaseTrigger):
                 credentials=self.settings.credentials,
                 action=RESULT_ACTION,
                 version=API_VERSION,
-                body=encode_body(query_body(MOTION_IMITATION, self.task_id)),
+                body=encode_body(query_body(MOTION_IMITATION, self.poll_of)),
                 date=dt.datetime.now(dt.UTC),
             )
             status = await self.ask(request)
             Count.polls += 1
             if status == "done":
-                yield TriggerEvent({"task_id": self.task_id})  # type: ignore[no-untyped-call]
+                yield TriggerEvent({"task_id": self.poll_of})
                 return
             await asyncio.sleep(self.interval)
 
@@ -113,7 +114,7 @@ def trigger_maker(who: str, interval: float, settings: AccountSettings) -> Calla
         return lambda task_id: SessionPerPoll(task_id, interval, settings)
     if who == "thread":
         return lambda task_id: ThreadPerPoll(task_id, interval, settings)
-    AsyncClient.query = _counted  # type: ignore[method-assign]
+    setattr(AsyncClient, "query", _counted)
 
     def ours(task_id: str) -> BaseTrigger:
         reference = {

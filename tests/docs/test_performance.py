@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.record import Record
+from tests.benchmarks.record import Record, Row
 from tests.benchmarks.table import KEPT, into, kept, sections, tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -35,7 +35,10 @@ def test_each_benchmark_tells_of_ours_and_of_theirs(benchmark: str) -> None:
 
 
 def test_a_figure_is_shown_as_it_was_written() -> None:
-    rows = [{"who": "ours", "ms": 0.4591, "polls": 1873}, {"who": "others", "ms": None, "polls": 12}]
+    rows: list[Row] = [
+        {"who": "ours", "ms": 0.4591, "polls": 1873},
+        {"who": "others", "ms": None, "polls": 12},
+    ]
     shown = list(tables([Record("waits", rows, {"python": "3"}, "run it", "abc", "then", "here")]))
     assert "| ours | 0.4591 | 1,873 |" in shown
     assert "| others | - | 12 |" in shown

@@ -12,7 +12,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.ledger.records import Provenance, Scope, SlotView, TaskRecord
+from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.policy.slots import (
@@ -119,7 +119,7 @@ class MemoryLedger:
             variant=0,
             force_new=None,
             owner="",
-            provenance=wanted.provenance or Provenance(),
+            provenance=wanted.provenance,
             created_at=now,
             send_deadline=60.0,
             expected_seconds=180.0,

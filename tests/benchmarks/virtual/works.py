@@ -109,7 +109,7 @@ class _Poller(poller.Poller):
 
     def watch(self, watched: Any, pace: Any, age: float, *, asked: bool = False) -> None:
         self._client = self._client or self._make()
-        self._begin(watched, pace, poller.time.monotonic() - age, asked)
+        self._begin(watched, pace, asyncio.get_running_loop().time() - age, asked)
 
     def close(self) -> None:
         """Nothing is left to be asked."""
