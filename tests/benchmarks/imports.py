@@ -111,11 +111,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = parser_of("imports", __doc__)
     parser.add_argument("--python", default=sys.executable, help="with the other providers")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--who", nargs="+", choices=sorted(OPERATORS), default=list(OPERATORS))
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         fresh = Fresh(chosen.python, Path(folder))
-        versions = {who: fresh.version(each.distribution) for who, each in OPERATORS.items()}
-        here = {who: each for who, each in OPERATORS.items() if versions[who]}
+        versions = {who: fresh.version(OPERATORS[who].distribution) for who in chosen.who}
+        here = {who: each for who, each in OPERATORS.items() if versions.get(who)}
         for each in here.values():
             # The first one compiles.
             fresh.imports(each)
