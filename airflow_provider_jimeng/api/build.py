@@ -8,6 +8,7 @@ Interface document, "Submit a task" and "Query a task"; vendor facts, section 4.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -30,6 +31,8 @@ __all__ = ["build_request", "encode_body", "parts_of_body", "query_body", "submi
 
 _LINKS = {"return_url": True}
 _JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
+#: ``json.dumps`` with options of one's own makes an encoder for every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def submit_body(
@@ -96,8 +99,7 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
     :raises JimengInputError: when it holds what JSON can't (NaN, bytes, a lone surrogate, itself).
     """
     try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-        return text.encode("utf-8")
+        return _ENCODER.encode(body).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         # No chaining: the encoder's own words quote the value.
         why = f"it cannot be written as JSON ({type(error).__name__})"
@@ -123,8 +125,7 @@ def build_request(
     :param body: from :func:`encode_body`.
     :param date: aware; a fresh one for every send.
     """
-    query = f"Action={quote(action, safe='')}&Version={quote(version, safe='')}"
-    url = f"{endpoint.origin.rstrip('/')}/?{query}"
+    url = _url(endpoint.origin, action, version)
     headers = sign_request(
         method="POST",
         url=url,
@@ -138,3 +139,8 @@ def build_request(
         date=date,
     )
     return SignedRequest("POST", url, headers, body)
+
+
+@lru_cache(maxsize=64)
+def _url(origin: str, action: str, version: str) -> str:
+    return f"{origin.rstrip('/')}/?Action={quote(action, safe='')}&Version={quote(version, safe='')}"

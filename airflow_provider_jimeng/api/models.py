@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -68,9 +69,14 @@ class Endpoint:
     @property
     def host(self) -> str:
         """Host and, unless it is the scheme's own, port: as signed and as sent."""
-        parts = urlsplit(self.origin)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else (parts.hostname or "")
-        return host if parts.port in (None, 80, 443) else f"{host}:{parts.port}"
+        return _host_of(self.origin)
+
+
+@lru_cache(maxsize=64)
+def _host_of(origin: str) -> str:
+    parts = urlsplit(origin)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else (parts.hostname or "")
+    return host if parts.port in (None, 80, 443) else f"{host}:{parts.port}"
 
 
 @dataclass(frozen=True, slots=True)

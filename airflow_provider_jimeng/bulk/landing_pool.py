@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: With thousands of slots results come faster than a few threads land them; what waits then holds memory, and
+#: in the end the submits. So for this many that wait there is one more at once, up to a bound.
+_WAITING_PER_LANDER, _MOST_AT_ONCE = 4, 32
+
 
 @dataclass(slots=True)
 class LandingResult:
@@ -139,7 +143,9 @@ class Landings:
         self.unlanded = 0
         self._waiting: deque[Content] = deque()
         self._under_way = 0
-        self._pool = ThreadPoolExecutor(terms.landers, thread_name_prefix="jimeng-bulk-land")
+        self._pool = ThreadPoolExecutor(
+            max(terms.landers, _MOST_AT_ONCE), thread_name_prefix="jimeng-bulk-land"
+        )
 
     @property
     def waiting(self) -> bool:
@@ -161,9 +167,8 @@ class Landings:
     def start(self) -> None:
         """Begin as many landings as may run at once."""
         now = time.monotonic()
-        while (
-            self._under_way < self._terms.landers and (content := first_due(self._waiting, now)) is not None
-        ):
+        at_once = max(self._terms.landers, min(_MOST_AT_ONCE, len(self._waiting) // _WAITING_PER_LANDER))
+        while self._under_way < at_once and (content := first_due(self._waiting, now)) is not None:
             self._under_way += 1
             url = content.url if now < content.url_until and not content.troubles else None
             self._pool.submit(self._land, content, tuple(content.items), url)

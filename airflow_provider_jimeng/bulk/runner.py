@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Contents in memory at once, as a multiple of what is read ahead; most of them wait for a store in trouble.
+#: Contents in memory at once beside those at the vendor, as a multiple of what is read ahead; most of them
+#: wait for a store in trouble.
 _IN_MEMORY = 5
 _TICK_SECONDS = 0.25
 #: The vendor's URLs live an hour.
@@ -198,7 +199,8 @@ class Run:
         ahead = self._terms.ahead
         while (
             self._submits.pending_count < ahead
-            and len(self._contents) < _IN_MEMORY * ahead
+            # What is at the vendor is bounded by its slots; to count it too left slots beyond 500 empty.
+            and len(self._contents) - len(self._watching) < _IN_MEMORY * ahead
             and (found := self._scout.take()) is not None
         ):
             if isinstance(found, Settled):

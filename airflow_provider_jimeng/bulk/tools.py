@@ -80,7 +80,7 @@ class Terms:
     :param poll_interval: seconds between two questions about a task; ``None`` adapts.
     :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble.
     :param ledger_patience: seconds for which a silent ledger is waited for.
-    :param landers: results that are landed at once.
+    :param landers: results that are landed at once; more of them while many wait.
     :param ahead: contents that are looked up and inspected ahead of the window.
     :param blind: seconds from a leg's end to the next one at the least, in which no slot is refilled.
     :param harvested: tasks that were asked about a moment ago, and where their results are, if they are over.

@@ -12,6 +12,7 @@ import logging
 import os
 import ssl
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+#: What a choice of proxy depends on; REQUEST_METHOD, since a CGI script's HTTP_PROXY is a request's header.
+_PROXY_VARIABLES = (
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "REQUEST_METHOD",
+)
 
 
 def proxy_for(settings: AccountSettings) -> str | None:
@@ -36,7 +49,16 @@ def proxy_for(settings: AccountSettings) -> str | None:
 
     :raises JimengConfigurationError: for a kind of proxy that not both clients can use.
     """
-    return choose_proxy(settings.endpoint.origin, settings.proxies)
+    environment = tuple(map(os.environ.get, _PROXY_VARIABLES))
+    return _proxy_in(environment, settings.endpoint.origin, tuple(settings.proxies.items()))
+
+
+@lru_cache(maxsize=64)
+def _proxy_in(
+    environment: tuple[str | None, ...], origin: str, proxies: tuple[tuple[str, str], ...]
+) -> str | None:
+    """Choose once for each state of the environment: to search all of it costs more than to sign a query."""
+    return choose_proxy(origin, dict(proxies))
 
 
 def choose_proxy(url: str, proxies: Mapping[str, str] = {}) -> str | None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.hooks.compat import conf, mask_secret
 
+DEFAULT_CONNECTION = "volcengine_default"
 #: A day's tail of an 11 h wait still fits into the vendor's 12 h.
 DEFAULT_TIMEOUT_SECONDS = 11 * 3600.0
 

@@ -39,13 +39,13 @@ from airflow_provider_jimeng.hooks.compat import (
     off_the_loop,
     read_connection,
 )
+from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION as DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-DEFAULT_CONNECTION = "volcengine_default"
 #: The official SDKs' names, newest first: access key, secret key, session token.
 _ENVIRONMENT = (
     ("VOLCENGINE_ACCESS_KEY", "VOLCENGINE_SECRET_KEY", "VOLCENGINE_SESSION_TOKEN"),

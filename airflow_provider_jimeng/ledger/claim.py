@@ -20,6 +20,7 @@ from airflow_provider_jimeng.ledger.limits import (
     Occupancy,
     blocked_by,
     call_heads,
+    count_holders,
     free_since,
     lock_account,
     lock_scope,
@@ -83,16 +84,24 @@ def claim(conn: Connection, request: ClaimRequest) -> Claim:
         remove_ticket(conn, request.scope, request.waiter)
         call_heads(conn, row, now)
         return answer
-    waiting = _wait(conn, request, row, now)
-    if waiting is not None:
-        return waiting
+    queued = bool(queue(conn, request.scope))
+    if queued or not _is_free(conn, row, now):
+        waiting = _wait(conn, request, row, now)
+        if waiting is not None:
+            return waiting
     if row.breaker is not None and (trial := half_open(row.cool, now)) is not None:
         row = replace(row, cool=trial)
         save_limits(conn, row)
     record = _insert_intent(conn, request, current, now)
-    remove_ticket(conn, request.scope, request.waiter)
-    call_heads(conn, row, now)
+    if queued:
+        remove_ticket(conn, request.scope, request.waiter)
+        call_heads(conn, row, now)
     return Claimed(record)
+
+
+def _is_free(conn: Connection, row: Limits, now: float) -> bool:
+    """Tell whether a slot is free for whoever comes; where nobody waits, nobody has to take a ticket."""
+    return row.cooling_until(now) is None and count_holders(conn, row.scope, now) < row.limit_at(now)
 
 
 def settle_stale(conn: Connection, scope: Scope) -> None:
@@ -265,4 +274,6 @@ def _insert_intent(
         send_deadline=request.send_deadline,
         expected_seconds=request.expected_seconds,
         validators=request.validators,
+        # What stands for a content is found by its rows: where nothing does, there are none.
+        attempt=1 if current is None else None,
     )

@@ -19,8 +19,8 @@ from airflow_provider_jimeng.ledger.engine import read_clock
 from airflow_provider_jimeng.ledger.limits import (
     Limits,
     call_heads,
+    count_running,
     lock_scope,
-    occupancy,
     remark,
     save_limits,
 )
@@ -54,7 +54,7 @@ def record_created(
     else:
         moved = _keep_beside(conn, row or record, task_id, request_id, now)
     if in_time:
-        running = occupancy(conn, record.scope, now).running
+        before, running = limits_row, count_running(conn, record.scope, now)
         limits_row = replace(
             limits_row,
             learned=after_acceptance(limits_row.learned, running),
@@ -63,7 +63,8 @@ def record_created(
         if limits_row.breaker is not None:
             note = remark(limits_row.note, now, "breaker cleared: the vendor accepted a submit")
             limits_row = replace(limits_row, cool=CoolDown(), breaker=None, note=note)
-        save_limits(conn, limits_row)
+        if limits_row != before:
+            save_limits(conn, limits_row)
     call_heads(conn, limits_row, now)
     return moved
 

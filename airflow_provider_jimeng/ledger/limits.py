@@ -11,7 +11,7 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, case, delete, func, insert, select, update
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.ledger.engine import read_clock
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import Connection
+    from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = [
     "Limits",
     "Occupancy",
     "call_heads",
+    "count_holders",
+    "count_running",
     "drop_ticket",
     "free_since",
     "lock_account",
@@ -199,6 +202,30 @@ def occupancy(conn: Connection, scope: Scope, now: float) -> Occupancy:
     return Occupancy(holders, running, max(aged, default=None))
 
 
+def count_holders(conn: Connection, scope: Scope, now: float) -> int:
+    """Count what :func:`occupancy` lists, where nobody needs the list: an account may have thousands."""
+    unknown = UNKNOWN_FACTOR * tasks.c.expected_seconds
+    sent = func.coalesce(tasks.c.sent_at, tasks.c.created_at)
+    longer = case((tasks.c.send_deadline > unknown, tasks.c.send_deadline), else_=unknown)
+    until = case(
+        (tasks.c.state == str(TaskState.SUBMITTED), _submitted_until()),
+        (tasks.c.state == str(TaskState.UNKNOWN), sent + unknown),
+        else_=sent + longer,
+    )
+    held = and_(in_scope(tasks, scope), tasks.c.state.in_(_OPEN), until > now)
+    return int(conn.execute(select(func.count()).select_from(tasks).where(held)).scalar_one())
+
+
+def count_running(conn: Connection, scope: Scope, now: float) -> int:
+    """Count the tasks of a scope that are known to run at the vendor, as :func:`occupancy` does."""
+    held = and_(in_scope(tasks, scope), tasks.c.state == str(TaskState.SUBMITTED), _submitted_until() > now)
+    return int(conn.execute(select(func.count()).select_from(tasks).where(held)).scalar_one())
+
+
+def _submitted_until() -> ColumnElement[float]:
+    return func.coalesce(tasks.c.submitted_at, tasks.c.created_at) + TASK_LIFETIME_SECONDS
+
+
 def queue(conn: Connection, scope: Scope) -> list[Ticket]:
     """Return the tickets of a scope, oldest first."""
     query = select(waiters.c.id, waiters.c.called_at).where(in_scope(waiters, scope)).order_by(waiters.c.id)
@@ -224,7 +251,7 @@ def call_heads(conn: Connection, row: Limits, now: float) -> None:
     dead = [each.id for each in tickets if each.called_at is not None and now - each.called_at > DEAD_SECONDS]
     if dead:
         conn.execute(delete(waiters).where(waiters.c.id.in_(dead)))
-    free = row.limit_at(now) - len(occupancy(conn, row.scope, now).holders)
+    free = row.limit_at(now) - count_holders(conn, row.scope, now)
     turn = entitled(tickets, free, now)
     heads = [ticket.id for ticket in tickets if ticket.id in turn and ticket.called_at is None]
     when = row.cooling_until(now) or now
@@ -261,7 +288,7 @@ def note_refused(
     now = read_clock(conn)
     learned = row.learned
     if concurrency:
-        running = occupancy(conn, scope, now).running if in_use is None else in_use
+        running = count_running(conn, scope, now) if in_use is None else in_use
         learned = after_refusal(learned, running, now)
     cool = cool_down(row.cool, now, retry_after=retry_after, jitter=jitter)
     row = Limits(scope, row.configured, learned, cool, row.called_at, row.breaker, row.paused, row.note)

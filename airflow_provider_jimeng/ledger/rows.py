@@ -94,13 +94,20 @@ def insert_task(
     provenance: Provenance,
     state: TaskState,
     content_key: str,
+    attempt: int | None = None,
     **values: Any,
 ) -> TaskRecord:
-    """Insert a row as its content's newest attempt; the caller holds the lock of the scope's limits."""
-    newest = select(func.max(tasks.c.attempt)).where(tasks.c.content_key == content_key)
+    """
+    Insert a row as its content's newest attempt; the caller holds the lock of the scope's limits.
+
+    :param attempt: its number, where the caller knows it.
+    """
+    if attempt is None:
+        newest = select(func.max(tasks.c.attempt)).where(tasks.c.content_key == content_key)
+        attempt = int(conn.execute(newest).scalar() or 0) + 1
     row = {
         "content_key": content_key,
-        "attempt": int(conn.execute(newest).scalar() or 0) + 1,
+        "attempt": attempt,
         "state": str(state),
         "revision": 1,
         "account": scope.account,

@@ -18,16 +18,13 @@ from airflow_provider_jimeng.api.validation import (
 )
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.ledger.keys import canonical_inputs, content_key
+from airflow_provider_jimeng.lifecycle.choices import FAIL as FAIL, RESUBMIT as RESUBMIT, REUSE as REUSE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.records import Provenance, Scope
-
-FAIL = "fail"
-RESUBMIT = "resubmit"
-REUSE = "reuse"
 
 
 @dataclass(frozen=True, slots=True)

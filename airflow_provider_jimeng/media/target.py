@@ -14,11 +14,8 @@ from typing import Any
 
 from airflow_provider_jimeng.api.parsing import clean_text
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
+from airflow_provider_jimeng.media.names import NOTE as NOTE, SAFE_FOLDER as SAFE_FOLDER
 
-#: Beside the wanted names, results that had to make way, or that found their name taken, are kept here.
-SAFE_FOLDER = ".jimeng"
-#: What in the safe folder tells which ledger paid for what is there.
-NOTE = "ledger.json"
 _CHUNK = 1024 * 1024
 
 

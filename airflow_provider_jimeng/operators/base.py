@@ -10,36 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
-from airflow_provider_jimeng.api.validation import check_choice
 from airflow_provider_jimeng.exceptions import (
     JimengInputError,
     JimengNoSlotError,
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import (
+    DEFAULT_CONNECTION,
     DEFAULT_RETRIES,
     DEFAULT_RETRY_DELAY,
     flag_of,
     mask_queries,
     seconds_of,
 )
-from airflow_provider_jimeng.hooks.jimeng import (
-    JimengHook,
-    epoch_of,
-    iso,
-    provenance_of,
-    wait_on_worker,
-)
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import TellsLineage
-from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
-from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
+from airflow_provider_jimeng.lifecycle.choices import FAIL, RESUBMIT, REUSE
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
-from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies, Request, Wanted
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
-from airflow_provider_jimeng.media.target import NOTE
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, TURN
-from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
+from airflow_provider_jimeng.media.names import NOTE
+from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED, TURN
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -47,8 +38,35 @@ if TYPE_CHECKING:
     import jinja2
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.api.validation import check_choice
+    from airflow_provider_jimeng.hooks.jimeng import (
+        JimengHook,
+        epoch_of,
+        iso,
+        provenance_of,
+        wait_on_worker,
+    )
+    from airflow_provider_jimeng.hooks.probing import probing_asked_for
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
+    from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted
     from airflow_provider_jimeng.media.target import Target
+    from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
+else:
+    # A DAG file is parsed again and again; what only a worker needs is imported there.
+    (check_choice,) = late("airflow_provider_jimeng.api.validation", "check_choice")
+    JimengHook, epoch_of, iso, provenance_of, wait_on_worker = late(
+        "airflow_provider_jimeng.hooks.jimeng",
+        "JimengHook",
+        "epoch_of",
+        "iso",
+        "provenance_of",
+        "wait_on_worker",
+    )
+    (probing_asked_for,) = late("airflow_provider_jimeng.hooks.probing", "probing_asked_for")
+    (slot_waited_for,) = late("airflow_provider_jimeng.lifecycle.counting", "slot_waited_for")
+    Policies, Request = late("airflow_provider_jimeng.lifecycle.wanted", "Policies", "Request")
+    (JimengSlotTrigger,) = late("airflow_provider_jimeng.triggers.slots", "JimengSlotTrigger")
 
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 
@@ -66,7 +84,7 @@ class JimengOperator(TellsLineage, BaseOperator):
     def __init__(
         self,
         *,
-        volcengine_conn_id: str = JimengHook.default_conn_name,
+        volcengine_conn_id: str = DEFAULT_CONNECTION,
         retries: int | None = DEFAULT_RETRIES,
         retry_delay: dt.timedelta | float = DEFAULT_RETRY_DELAY,
         **kwargs: Any,

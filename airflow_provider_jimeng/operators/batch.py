@@ -10,35 +10,61 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
-from airflow_provider_jimeng.api.products import check_product_options
-from airflow_provider_jimeng.api.validation import check_choice, check_req_key
-from airflow_provider_jimeng.bulk.items import Outcome
-from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
-from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
-from airflow_provider_jimeng.bulk.plan import in_words, plan
-from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
-from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
 from airflow_provider_jimeng.hooks.defaults import seconds_of
-from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
-from airflow_provider_jimeng.hooks.landing import announce
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
-from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, REUSE, Policies
+from airflow_provider_jimeng.lifecycle.choices import FAIL, RESUBMIT, REUSE
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
 from airflow_provider_jimeng.operators.base import JimengOperator, event_of
 from airflow_provider_jimeng.triggers import settling
-from airflow_provider_jimeng.triggers.bulk import JimengBulkTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.api.products import check_product_options
+    from airflow_provider_jimeng.api.validation import check_choice, check_req_key
     from airflow_provider_jimeng.bulk.content import Folder
+    from airflow_provider_jimeng.bulk.items import Outcome
+    from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
+    from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
+    from airflow_provider_jimeng.bulk.plan import in_words, plan
     from airflow_provider_jimeng.bulk.runner import Parked
+    from airflow_provider_jimeng.bulk.tools import Terms, Tools
+    from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
+    from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
+    from airflow_provider_jimeng.hooks.landing import announce
+    from airflow_provider_jimeng.hooks.storage import resolve_target
+    from airflow_provider_jimeng.lifecycle.wanted import Policies
     from airflow_provider_jimeng.media.target import Target
+    from airflow_provider_jimeng.triggers.bulk import JimengBulkTrigger
+else:
+    # A DAG file is parsed again and again; what only a worker needs is imported there.
+    (check_product_options,) = late("airflow_provider_jimeng.api.products", "check_product_options")
+    check_choice, check_req_key = late(
+        "airflow_provider_jimeng.api.validation", "check_choice", "check_req_key"
+    )
+    (Outcome,) = late("airflow_provider_jimeng.bulk.items", "Outcome")
+    Finished, check_manifest, check_tolerance, judge, run_to_end = late(
+        "airflow_provider_jimeng.bulk.job",
+        "Finished",
+        "check_manifest",
+        "check_tolerance",
+        "judge",
+        "run_to_end",
+    )
+    (open_manifest,) = late("airflow_provider_jimeng.bulk.manifest", "open_manifest")
+    in_words, plan = late("airflow_provider_jimeng.bulk.plan", "in_words", "plan")
+    (Terms,) = late("airflow_provider_jimeng.bulk.tools", "Terms")
+    harvest_over, tools_of = late("airflow_provider_jimeng.hooks.bulk", "harvest_over", "tools_of")
+    iso, provenance_of = late("airflow_provider_jimeng.hooks.jimeng", "iso", "provenance_of")
+    (announce,) = late("airflow_provider_jimeng.hooks.landing", "announce")
+    (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
+    (Policies,) = late("airflow_provider_jimeng.lifecycle.wanted", "Policies")
+    (JimengBulkTrigger,) = late("airflow_provider_jimeng.triggers.bulk", "JimengBulkTrigger")
 
 SKIP = "skip"
 DEFAULT_RUN_SECONDS = 7 * 24 * 3600.0

@@ -14,33 +14,54 @@ from airflow_provider_jimeng.exceptions import (
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import flag_of
-from airflow_provider_jimeng.hooks.landing import (
-    announce,
-    fetch_from_vendor,
-    fresh_urls,
-    landed_dict,
-    lander,
-    watched_of,
-)
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
-from airflow_provider_jimeng.hooks.results import land_all
-from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import Watched
-from airflow_provider_jimeng.lifecycle.land import Landed
-from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.operators.base import JimengOperator
-from airflow_provider_jimeng.policy.poll import PollKind
-from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+from airflow_provider_jimeng.policy.polling import PollKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.hooks.landing import (
+        announce,
+        fetch_from_vendor,
+        fresh_urls,
+        landed_dict,
+        lander,
+        watched_of,
+    )
+    from airflow_provider_jimeng.hooks.results import land_all
+    from airflow_provider_jimeng.hooks.storage import resolve_target
+    from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.harvest import Watched
+    from airflow_provider_jimeng.lifecycle.land import Landed
+    from airflow_provider_jimeng.lifecycle.revive import revive
     from airflow_provider_jimeng.media.target import Target
+    from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+else:
+    # A DAG file is parsed again and again; what only a worker needs is imported there.
+    announce, fetch_from_vendor, fresh_urls, landed_dict, lander, watched_of = late(
+        "airflow_provider_jimeng.hooks.landing",
+        "announce",
+        "fetch_from_vendor",
+        "fresh_urls",
+        "landed_dict",
+        "lander",
+        "watched_of",
+    )
+    (land_all,) = late("airflow_provider_jimeng.hooks.results", "land_all")
+    (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
+    Watcher, raise_if_failed, row_of = late(
+        "airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed", "row_of"
+    )
+    (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
+    (Landed,) = late("airflow_provider_jimeng.lifecycle.land", "Landed")
+    (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
+    (reference_of,) = late("airflow_provider_jimeng.triggers.references", "reference_of")
 
 
 class JimengLandResultOperator(JimengOperator):

@@ -14,34 +14,52 @@ from airflow_provider_jimeng.exceptions import (
     JimengProtocolError,
 )
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_TIMEOUT_SECONDS, flag_of, seconds_of
-from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
-from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
-from airflow_provider_jimeng.hooks.results import land_all
-from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.hooks.watching import Watcher
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import Watched
-from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
+from airflow_provider_jimeng.lifecycle.choices import RESUBMIT
 from airflow_provider_jimeng.operators.base import (
     SubmittingOperator,
     event_of,
     no_slot,
     reference_dict,
 )
-from airflow_provider_jimeng.policy.poll import PollDecision, PollKind
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTaskTrigger
-from airflow_provider_jimeng.triggers.references import reference_of
+from airflow_provider_jimeng.policy.polling import PollKind
+from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso, provenance_of
+    from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
+    from airflow_provider_jimeng.hooks.results import land_all
+    from airflow_provider_jimeng.hooks.storage import resolve_target
+    from airflow_provider_jimeng.hooks.watching import Watcher
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.ensured import InHand
+    from airflow_provider_jimeng.lifecycle.harvest import Watched
     from airflow_provider_jimeng.lifecycle.land import Landed
+    from airflow_provider_jimeng.lifecycle.wanted import Wanted
     from airflow_provider_jimeng.media.target import Target
+    from airflow_provider_jimeng.policy.poll import PollDecision
+    from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
+    from airflow_provider_jimeng.triggers.references import reference_of
+else:
+    # A DAG file is parsed again and again; what only a worker needs is imported there.
+    epoch_of, iso, provenance_of = late(
+        "airflow_provider_jimeng.hooks.jimeng", "epoch_of", "iso", "provenance_of"
+    )
+    announce, landed_dict, lander = late(
+        "airflow_provider_jimeng.hooks.landing", "announce", "landed_dict", "lander"
+    )
+    (land_all,) = late("airflow_provider_jimeng.hooks.results", "land_all")
+    (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
+    (Watcher,) = late("airflow_provider_jimeng.hooks.watching", "Watcher")
+    (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
+    (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
+    (reference_of,) = late("airflow_provider_jimeng.triggers.references", "reference_of")
 
 #: The framework's own deferral timeout bypasses ``execute_complete``; it is a backstop for a trigger that
 #: never ends.

@@ -15,7 +15,7 @@ from airflow_provider_jimeng.operators.base import (
     no_slot,
     reference_dict,
 )
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE
+from airflow_provider_jimeng.triggers.outcomes import DEADLINE
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -25,30 +25,48 @@ from airflow_provider_jimeng.exceptions import (
     JimengWaitTimeoutError,
 )
 from airflow_provider_jimeng.hooks.defaults import (
+    DEFAULT_CONNECTION,
     DEFAULT_RETRIES,
     DEFAULT_RETRY_DELAY,
     DEFAULT_TIMEOUT_SECONDS,
     mask_queries,
     seconds_of,
 )
-from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage, TellsLineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
-from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import Watched
-from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
-from airflow_provider_jimeng.policy.poll import PollDecision, PollKind
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE, FINISHED, JimengTaskTrigger
-from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+from airflow_provider_jimeng.policy.polling import PollKind
+from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED
 
 if TYPE_CHECKING:
     import jinja2
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
+    from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.harvest import Watched
+    from airflow_provider_jimeng.lifecycle.revive import revive
+    from airflow_provider_jimeng.policy.poll import PollDecision
+    from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
+    from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
+else:
+    # A DAG file is parsed again and again; what only a worker needs is imported there.
+    JimengHook, epoch_of, iso, links_of = late(
+        "airflow_provider_jimeng.hooks.jimeng", "JimengHook", "epoch_of", "iso", "links_of"
+    )
+    Watcher, raise_if_failed, row_of = late(
+        "airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed", "row_of"
+    )
+    (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
+    (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
+    (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
+    TaskReference, reference_of = late(
+        "airflow_provider_jimeng.triggers.references", "TaskReference", "reference_of"
+    )
 
 _BACKSTOP = dt.timedelta(minutes=30)
 _PENDING = frozenset({PollKind.WAIT, PollKind.HOLD})
@@ -86,7 +104,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         task: Any = None,
         vendor_task_id: Any = None,
         req_key: Any = MOTION_IMITATION,
-        volcengine_conn_id: str = JimengHook.default_conn_name,
+        volcengine_conn_id: str = DEFAULT_CONNECTION,
         deferrable: bool = True,
         poke_interval: float | dt.timedelta | None = None,
         timeout: float | dt.timedelta = DEFAULT_TIMEOUT_SECONDS,

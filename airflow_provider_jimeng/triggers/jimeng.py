@@ -27,6 +27,7 @@ from airflow_provider_jimeng.policy.poll import (
     next_poll_delay,
     worth_telling,
 )
+from airflow_provider_jimeng.triggers.outcomes import DEADLINE as DEADLINE, FINISHED as FINISHED, TURN as TURN
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
 from airflow_provider_jimeng.triggers.settling import hold_seconds
 from airflow_provider_jimeng.triggers.watch import watched_here
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.client.settings import AccountSettings
 
 log = logging.getLogger(__name__)
-
-FINISHED = "finished"
-DEADLINE = "deadline"
-TURN = "turn"
 
 #: How often a trigger that can't read its connection looks again: the task is paid for, so it never gives up.
 _CONNECTION_RETRY_SECONDS = 30.0

@@ -57,3 +57,27 @@ def test_a_heavy_import_would_be_seen():
 def test_dag_files_do_not_load_media_libraries(name: str):
     """A scheduler parses DAG files again and again; decoding video is for the worker."""
     assert loaded_by(f"airflow_provider_jimeng.{name}.jimeng").isdisjoint({"av", "PIL", "numpy"})
+
+
+#: What an operator needs to be put into a DAG; beyond this Airflow's own operators load it, or a worker does.
+MOST_MODULES_OF_A_DAG_FILE = 45
+
+
+@pytest.mark.parametrize("name", ["operators", "sensors"])
+def test_dag_files_load_no_client_and_no_database(name: str) -> None:
+    """Only what Airflow's own base of operators has loaded already may be there of these."""
+    with_airflow = loaded_by("airflow.sdk.bases.operator", "airflow.sdk.bases.sensor")
+    added = loaded_by(f"airflow_provider_jimeng.{name}.jimeng") - with_airflow
+    assert added.isdisjoint(HEAVY), "import it where it is used, or through hooks.late"
+
+
+@pytest.mark.parametrize("name", ["operators", "sensors"])
+def test_dag_files_load_few_modules(name: str) -> None:
+    program = (
+        "import airflow.sdk.bases.sensor, json, sys; before = set(sys.modules); "
+        f"import airflow_provider_jimeng.{name}.jimeng; print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT)
+    added = [each for each in json.loads(done.stdout) if each.startswith("airflow_provider_jimeng")]
+    assert len(added) <= MOST_MODULES_OF_A_DAG_FILE, added
