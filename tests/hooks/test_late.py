@@ -32,6 +32,7 @@ def test_a_class_is_made_and_recognised() -> None:
 def test_members_are_those_of_the_class() -> None:
     (states,) = late("airflow_provider_jimeng.ledger.states", "TaskState")
     assert states.LANDED == "landed"
+    assert next(iter(states)) == "intent"
     assert "TaskState" in repr(states)
 
 
