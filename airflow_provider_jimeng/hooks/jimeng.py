@@ -18,7 +18,6 @@ from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
-    JimengNoSlotError,
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
@@ -29,10 +28,10 @@ from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger
 from airflow_provider_jimeng.hooks.lineage import tell_collector
 from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
+from airflow_provider_jimeng.hooks.waiting import wait_on_worker
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.counting import raw_submit, slot_waited_for
-from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
+from airflow_provider_jimeng.lifecycle.counting import raw_submit
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
 from airflow_provider_jimeng.lifecycle.submit import Submitter
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.store import Ledger
+    from airflow_provider_jimeng.lifecycle.ensured import Ensured
     from airflow_provider_jimeng.lifecycle.marker import Marker
 
 log = logging.getLogger(__name__)
@@ -324,42 +324,6 @@ def links_of(decision: PollDecision) -> dict[str, Any]:
     if decision.further_urls:
         links["result_urls"] = [decision.video_url, *decision.further_urls]
     return links
-
-
-def wait_on_worker(
-    attempt: Callable[[], Ensured],
-    *,
-    timeout: float,
-    key: str | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-) -> InHand:
-    """
-    Repeat a pass until a task is in hand, on this worker.
-
-    :param timeout: seconds.
-    :raises JimengNoSlotError: no slot came free in time; nothing was paid.
-    """
-    began = clock()
-    until = began + timeout
-    told: str | None = None
-    while True:
-        outcome = attempt()
-        if isinstance(outcome, InHand):
-            slot_waited_for(outcome, clock() - began)
-            return outcome
-        if outcome.reason != told:
-            log.info("Waiting (%s); nothing is submitted and nothing is paid meanwhile.", outcome.reason)
-            told = outcome.reason
-        left = until - clock()
-        if left <= 0:
-            raise JimengNoSlotError(
-                f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {outcome.in_use} of "
-                f"{outcome.limit} slots in use). Nothing was paid; a retry keeps its place in the queue",
-                content_key=key,
-            )
-        # Short enough to take a slot soon after it is free: the look-up is one query of the ledger.
-        sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, 2.0))))
 
 
 def provenance_of(context: Mapping[str, Any]) -> Provenance:

@@ -39,14 +39,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.api.validation import check_choice
-    from airflow_provider_jimeng.hooks.jimeng import (
-        JimengHook,
-        epoch_of,
-        iso,
-        provenance_of,
-        wait_on_worker,
-    )
+    from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, provenance_of
     from airflow_provider_jimeng.hooks.probing import probing_asked_for
+    from airflow_provider_jimeng.hooks.waiting import wait_on_worker
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
     from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted
@@ -55,15 +50,11 @@ if TYPE_CHECKING:
 else:
     # A DAG file is parsed again and again; what only a worker needs is imported there.
     (check_choice,) = late("airflow_provider_jimeng.api.validation", "check_choice")
-    JimengHook, epoch_of, iso, provenance_of, wait_on_worker = late(
-        "airflow_provider_jimeng.hooks.jimeng",
-        "JimengHook",
-        "epoch_of",
-        "iso",
-        "provenance_of",
-        "wait_on_worker",
+    JimengHook, epoch_of, iso, provenance_of = late(
+        "airflow_provider_jimeng.hooks.jimeng", "JimengHook", "epoch_of", "iso", "provenance_of"
     )
     (probing_asked_for,) = late("airflow_provider_jimeng.hooks.probing", "probing_asked_for")
+    (wait_on_worker,) = late("airflow_provider_jimeng.hooks.waiting", "wait_on_worker")
     (slot_waited_for,) = late("airflow_provider_jimeng.lifecycle.counting", "slot_waited_for")
     Policies, Request = late("airflow_provider_jimeng.lifecycle.wanted", "Policies", "Request")
     (JimengSlotTrigger,) = late("airflow_provider_jimeng.triggers.slots", "JimengSlotTrigger")

@@ -16,7 +16,8 @@ from airflow_provider_jimeng.exceptions import (
     JimengThrottledError,
     JimengUnknownSubmitError,
 )
-from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, wait_on_worker
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
+from airflow_provider_jimeng.hooks.waiting import wait_on_worker
 from airflow_provider_jimeng.lifecycle.ensured import Waiting
 
 from tests.legs import Bench, DagRun

@@ -1,0 +1,55 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Waiting for a slot on the worker itself: what hooks and operators do that can't be deferred."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.exceptions import JimengNoSlotError
+from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
+from airflow_provider_jimeng.lifecycle.ensured import InHand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_jimeng.lifecycle.ensured import Ensured
+
+log = logging.getLogger(__name__)
+
+
+def wait_on_worker(
+    attempt: Callable[[], Ensured],
+    *,
+    timeout: float,
+    key: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> InHand:
+    """
+    Repeat a pass until a task is in hand, on this worker.
+
+    :param timeout: seconds.
+    :raises JimengNoSlotError: no slot came free in time; nothing was paid.
+    """
+    began = clock()
+    until = began + timeout
+    told: str | None = None
+    while True:
+        outcome = attempt()
+        if isinstance(outcome, InHand):
+            slot_waited_for(outcome, clock() - began)
+            return outcome
+        if outcome.reason != told:
+            log.info("Waiting (%s); nothing is submitted and nothing is paid meanwhile.", outcome.reason)
+            told = outcome.reason
+        left = until - clock()
+        if left <= 0:
+            raise JimengNoSlotError(
+                f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {outcome.in_use} of "
+                f"{outcome.limit} slots in use). Nothing was paid; a retry keeps its place in the queue",
+                content_key=key,
+            )
+        # Short enough to take a slot soon after it is free: the look-up is one query of the ledger.
+        sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, 2.0))))
