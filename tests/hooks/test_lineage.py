@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-from airflow.sdk import lineage as airflow_lineage
-from airflow.sdk.lineage import HookLineageCollector
 from airflow_provider_jimeng.hooks import lineage
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.hooks.lineage import MOST, dataset_name, public_uri, tell_collector
 
+from tests.airflow_versions import AIRFLOW
 from tests.legs import Bench, bench, emu
 from tests.operators.test_batch import batch
 
 __all__ = ["bench", "emu"]
 
+airflow_lineage = import_module("airflow.sdk.lineage" if AIRFLOW >= (3, 2) else "airflow.lineage.hook")
+HookLineageCollector = airflow_lineage.HookLineageCollector
+
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> HookLineageCollector:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the collector that Airflow makes where a plugin reads hook lineage."""
     made = HookLineageCollector()
     airflow_lineage.get_hook_lineage_collector.cache_clear()
@@ -28,18 +31,18 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> HookLineageCollector:
     return made
 
 
-def collected(collector: HookLineageCollector) -> tuple[set[str], set[str]]:
+def collected(collector: Any) -> tuple[set[str], set[str]]:
     found = collector.collected_assets
     return {each.asset.uri for each in found.inputs}, {each.asset.uri for each in found.outputs}
 
 
-def test_a_submit_by_the_hook_tells_its_inputs(bench: Bench, collector: HookLineageCollector) -> None:
+def test_a_submit_by_the_hook_tells_its_inputs(bench: Bench, collector: Any) -> None:
     JimengHook().submit_motion_imitation(f"{bench.image}?X-Amz-Signature=secret", bench.video)
 
     assert collected(collector) == ({bench.image, bench.video}, set())
 
 
-def test_each_way_to_land_tells_inputs_and_output(bench: Bench, collector: HookLineageCollector) -> None:
+def test_each_way_to_land_tells_inputs_and_output(bench: Bench, collector: Any) -> None:
     bench.imitate()
     bench.blocks(output=f"{bench.folder}/out/blocks.mp4")
 
@@ -49,7 +52,7 @@ def test_each_way_to_land_tells_inputs_and_output(bench: Bench, collector: HookL
     )
 
 
-def test_a_bulk_run_tells_its_items_and_its_report(bench: Bench, collector: HookLineageCollector) -> None:
+def test_a_bulk_run_tells_its_items_and_its_report(bench: Bench, collector: Any) -> None:
     batch(bench, range(3)).finish()
 
     inputs, outputs = collected(collector)
@@ -58,7 +61,7 @@ def test_a_bulk_run_tells_its_items_and_its_report(bench: Bench, collector: Hook
     assert outputs == {f"file://{bench.folder}/out/{name}" for name in names}
 
 
-def test_of_a_long_manifest_a_bounded_number_is_told(bench: Bench, collector: HookLineageCollector) -> None:
+def test_of_a_long_manifest_a_bounded_number_is_told(bench: Bench, collector: Any) -> None:
     places = [f"s3://bucket/{each}" for each in range(3 * MOST)]
     tell_collector(JimengHook(), places, places)
 
@@ -78,7 +81,7 @@ def test_a_collector_that_breaks_is_no_trouble_of_the_tasks(
     assert "could not be told" in caplog.text
 
 
-def test_a_row_tells_the_urls_of_any_products_body(bench: Bench, collector: HookLineageCollector) -> None:
+def test_a_row_tells_the_urls_of_any_products_body(bench: Bench, collector: Any) -> None:
     body = {
         "binary": ["https://a.example/x.png?token=1"],
         "more": {"mask": "https://a.example/m.png"},
@@ -111,7 +114,7 @@ def test_a_place_is_named_without_what_may_be_a_secret(place: str, uri: str, nam
     assert (public_uri(place), dataset_name(place)) == (uri, name)
 
 
-def test_a_waiting_task_tells_its_inputs(bench: Bench, collector: HookLineageCollector) -> None:
+def test_a_waiting_task_tells_its_inputs(bench: Bench, collector: Any) -> None:
     reference = bench.submit()
     collector._inputs.clear()
     bench.wait(reference)
@@ -119,7 +122,7 @@ def test_a_waiting_task_tells_its_inputs(bench: Bench, collector: HookLineageCol
     assert collected(collector)[0] == {bench.image, bench.video}
 
 
-def test_a_chain_is_told_as_one(bench: Bench, collector: HookLineageCollector) -> None:
+def test_a_chain_is_told_as_one(bench: Bench, collector: Any) -> None:
     """Landing knows from the ledger what the result was made of, whoever submitted it."""
     bench.blocks()
     collector._inputs.clear()
