@@ -87,7 +87,7 @@ def test_a_row_tells_the_urls_of_any_products_body(bench: Bench, collector: Any)
         "more": {"mask": "https://a.example/m.png"},
         "n": 1,
     }
-    bench.submit(req_key="jimeng_t2i_v40", body=body)
+    bench.submit(req_key="jimeng_i2v_first_v30", body=body)
 
     assert collected(collector)[0] == {"https://a.example/x.png", "https://a.example/m.png"}
 
