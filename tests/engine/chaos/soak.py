@@ -75,6 +75,7 @@ class Soak:
         while (now := time.monotonic()) < began + self.seconds:
             self._keep_busy(works, current)
             self.world.revive()
+            self.world.probe()
             if now >= blow_at:
                 self._strike(chance, now - began)
                 # From blow to blow, however long this one took.
@@ -173,6 +174,7 @@ class Soak:
             "blows": len(self.blows),
             "by_signal": Counter(each.signal for each in self.blows),
             "by_victim": Counter(each.victim for each in self.blows),
+            "ended_by_liveness_probes": self.world.probed,
             "runs": len(self.runs),
             "runs_by_state": Counter(run.state for run in self.runs),
             "runs_failed_before_a_person_came": self.failed_runs,

@@ -95,6 +95,7 @@ class Works:
             if time.monotonic() > deadline:
                 return
             self._world.revive()
+            self._world.probe()
             time.sleep(0.5)
 
     def clear_failed(self, runs: list[Run]) -> None:

@@ -34,6 +34,8 @@ THRESHOLD = 15
 #: How long a stopped process stays stopped: longer than the threshold and its detection.
 STOPPED_SECONDS = 22.0
 DOWN_SECONDS = 3.0
+#: A component that runs and has had no heartbeat for so long is ended, as a liveness probe does.
+PROBE_SECONDS = 60.0
 
 #: So that five minutes of Airflow's patience are fifteen seconds, and a matrix is done in an hour.
 QUICK = {
@@ -83,6 +85,10 @@ class World:
         # The ledger's server is set to forget its last commits at a kill: the provider must not let it.
         self.metadata_server, self.ledger_server = PostgresServer(commits="on"), PostgresServer()
         self.ledger_url = ""
+        self._ailing: dict[str, float] = {}
+        self._looked = 0.0
+        #: What was ended because it lived and did nothing.
+        self.probed: list[str] = []
 
     def start(self) -> Self:
         try:
@@ -259,11 +265,41 @@ class World:
             started.append("vendor")
         return started + self.airflow.revive()
 
-    def settle(self, seconds: float = 120.0) -> None:
+    def probe(self) -> None:
+        """
+        End what lives and does nothing, as an installation's liveness probes do; what ended is revived.
+
+        A scheduler that loses its database in the wrong moment neither ends nor goes on.
+        """
+        now = time.monotonic()
+        if now < self._looked + 5.0:
+            return
+        self._looked = now
+        ailing = self._sick()
+        self._ailing = {name: self._ailing.get(name, now) for name in ailing}
+        for name, since in self._ailing.items():
+            if now > since + PROBE_SECONDS:
+                print(f"probe: {name} lives and has no heartbeat", flush=True)
+                self.probed.append(name)
+                self.airflow.kill(name, whole=True)
+        self.revive()
+
+    def _sick(self) -> list[str]:
+        try:
+            health = self.airflow.api.health()
+        except (requests.RequestException, ApiError):
+            return ["api-server"]
+        if health.get("metadatabase") != "healthy":
+            return []
+        parts = {"scheduler": "scheduler", "dag_processor": "dag-processor"}
+        return [name for part, name in parts.items() if health.get(part) != "healthy"]
+
+    def settle(self, seconds: float = 240.0) -> None:
         """Revive, again and again, until Airflow says that it is healthy."""
         until = time.monotonic() + seconds
         while True:
             self.revive()
+            self.probe()
             try:
                 self.airflow.wait_until_healthy(5.0)
                 return
