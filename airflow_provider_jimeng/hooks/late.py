@@ -44,6 +44,10 @@ class _Late:
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, self._found())
 
+    def __or__(self, other: Any) -> Any:
+        # What reads annotations, of an operator's attribute say, evaluates them.
+        return self._found() | other
+
     def __iter__(self) -> Iterator[Any]:
         return iter(self._found())
 

@@ -27,6 +27,7 @@ def test_a_class_is_made_and_recognised() -> None:
     assert made(max_attempts=2) == Policies(max_attempts=2)
     assert isinstance(Policies(), made)
     assert not isinstance("something else", made)
+    assert made | None == Policies | None
 
 
 def test_members_are_those_of_the_class() -> None:
