@@ -74,11 +74,10 @@ class World:
     The installation. Start it from a process's main thread.
 
     :param home: a folder for all of it; what is left there at the end tells what happened.
-    :param environment: more of it for the processes of Airflow.
     """
 
-    def __init__(self, home: Path, setup: Setup, environment: Mapping[str, str] | None = None) -> None:
-        self.home, self.setup, self._environment = home.resolve(), setup, environment or {}
+    def __init__(self, home: Path, setup: Setup) -> None:
+        self.home, self.setup = home.resolve(), setup
         self.home.mkdir(parents=True, exist_ok=True)
         self.points = Rendezvous(self.home / "points")
         self._cleanup = contextlib.ExitStack()
@@ -118,7 +117,6 @@ class World:
             "AIRFLOW_CONN_VOLCENGINE_DEFAULT": self._connection(),
             "AIRFLOW__JIMENG__LEDGER_URL": self.ledger_url,
             "AIRFLOW__JIMENG__PROBE": "False",
-            **self._environment,
         }
         workers = 0
         if self.setup.celery:
