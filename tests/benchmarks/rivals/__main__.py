@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.benchmarks.bulk_engine import Load
 from tests.benchmarks.rivals.contenders import BY_KEY, CONTENDERS
-from tests.benchmarks.rivals.rounds import ROUNDS, Rounds
+from tests.benchmarks.rivals.rounds import ROUNDS, Rounds, warm_up
 from tests.benchmarks.rivals.site import ROOT, Settings, Site
 from tests.benchmarks.rivals.table import tables
 
@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         home = chosen.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         site = cleanup.enter_context(Site(home, settings))
         _say(f"Airflow is up after {site.airflow.boot_seconds:.0f} s")
+        warm_up(site, chosen.only)
+        _say("warm")
         for contender in chosen.only:
             load = Load()
             try:

@@ -106,7 +106,9 @@ class Site:
         found = {"AIRFLOW_CONN_RIVALS_VENDOR": self._connection({})}
         for each in CONTENDERS:
             if each.ours:
-                extra = {"account": each.key, "max_concurrency": self.settings.slots, "query_qps": 20}
+                # The rivals have no limit of their own on submits and queries a second.
+                rates = {"submit_qps": 10, "query_qps": 20}
+                extra = {"account": each.key, "max_concurrency": self.settings.slots, **rates}
                 found[f"AIRFLOW_CONN_RIVALS_{each.key.upper()}"] = self._connection(extra)
         return found
 
