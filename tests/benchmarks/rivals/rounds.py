@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.rivals.money import Item, accepted_of, landing_seconds, money
 from tests.benchmarks.slots import figures
+from tests.engine.chaos.judge import rows_of
 
 if TYPE_CHECKING:
     from tests.benchmarks.rivals.contenders import Contender
@@ -150,6 +151,8 @@ class Rounds:
             time.sleep(LOOK_SECONDS)
         ended = self._wait(run)
         told = money(site.vendor.book(), made.items).to_dict()
+        rows = rows_of(site.ledger_url, f"/{self._who.key}-k-") if self._who.ours else []
+        told["unknown"] = sum(row.state == "unknown" for row in rows)
         return {**told, "workers_killed": workers, "accepted_at_kill": accepted - before, **ended}
 
     def _accepted(self) -> int:

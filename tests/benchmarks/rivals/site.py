@@ -83,12 +83,13 @@ class Site:
         )
         self._cleanup.callback(self.vendor.stop)
         self.vendor.wait()
+        self.ledger_url = databases.create("ledger")
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         env = {
             **PATIENCE,
             **self._connections(),
             "PYTHONPATH": path,
-            "AIRFLOW__JIMENG__LEDGER_URL": databases.create("ledger"),
+            "AIRFLOW__JIMENG__LEDGER_URL": self.ledger_url,
             # The emulator leaves inputs alone, and so serves none.
             "AIRFLOW__JIMENG__PROBE": "False",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": str(settings.heartbeat),

@@ -83,7 +83,10 @@ def _again(row: Row | None) -> str:
 
 
 def _lost(row: Row | None) -> str:
-    return "-" if row is None else str(row["items"] - row["landed"])
+    if row is None:
+        return "-"
+    told = f" ({row['unknown']} told as *unknown*)" if row["unknown"] else ""
+    return f"{row['items'] - row['landed']}{told}"
 
 
 def _run(row: Row | None) -> str:

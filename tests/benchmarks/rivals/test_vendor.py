@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig, result_tag
 
 from tests.benchmarks.rivals.theirs import vendor
+from tests.benchmarks.rivals.theirs.deferrable import ResultTrigger
 
 IMAGE, VIDEO = "http://127.0.0.1/a.png", "http://127.0.0.1/a.mp4"
 
@@ -92,3 +93,16 @@ def test_a_query_too_many_only_waits(emulator: Emulator) -> None:
 def test_a_task_that_is_not_known_is_an_error(emulator: Emulator) -> None:
     with pytest.raises(vendor.GenerationFailedError, match="not_found"):
         vendor.result_url("1")
+
+
+async def test_the_trigger_tells_of_the_result_or_of_the_verdict(emulator: Emulator) -> None:
+    emulator.add_fault("done:code,code=50511,skip=1")
+    good, bad = vendor.submit(IMAGE, VIDEO), vendor.submit(IMAGE, VIDEO)
+    emulator.add_fault("query:status")
+
+    (told,) = [event.payload async for event in ResultTrigger(good, 0.01).run()]
+    (failed,) = [event.payload async for event in ResultTrigger(bad, 0.01).run()]
+
+    assert set(told) == {"url"}
+    assert "50511" in failed["error"]
+    assert ResultTrigger(good, 0.01).serialize()[1] == {"vendor_id": good, "poll_seconds": 0.01}

@@ -18,7 +18,7 @@ for name, durable in (("deferrable", False), ("durable", True)):
         @task
         def items(dag_run=None) -> list[dict[str, str]]:
             """Return the items of the run."""
-            return dag_run.conf["items"]
+            return [{"path": each.pop("output"), **each} for each in dag_run.conf["items"]]
 
         MotionOperator.partial(
             task_id="generate", durable=durable, retries=3, pool="rivals_slots"

@@ -27,23 +27,27 @@ from tests.benchmarks.rivals.theirs.vendor import (
 
 
 class ResultTrigger(BaseTrigger):
-    """Waits for one task."""
+    """
+    Waits for one task.
 
-    def __init__(self, task_id: str, poll_seconds: float) -> None:
+    :param vendor_id: the task's id; a trigger's ``task_id`` is Airflow's.
+    """
+
+    def __init__(self, vendor_id: str, poll_seconds: float) -> None:
         super().__init__()
-        self.task_id = task_id
+        self.vendor_id = vendor_id
         self.poll_seconds = poll_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow keeps of it."""
-        kwargs = {"task_id": self.task_id, "poll_seconds": self.poll_seconds}
+        kwargs = {"vendor_id": self.vendor_id, "poll_seconds": self.poll_seconds}
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until the task is done."""
         while True:
             try:
-                url = await asyncio.to_thread(result_url, self.task_id)
+                url = await asyncio.to_thread(result_url, self.vendor_id)
             except GenerationFailedError as error:
                 yield TriggerEvent({"error": str(error)})
                 return
@@ -57,21 +61,22 @@ class MotionOperator(BaseOperator):
     """
     Makes one item.
 
+    :param path: of the file.
     :param durable: keep the task id in the task state store, and go on with it at the next try.
     """
 
-    template_fields: Sequence[str] = ("image_url", "video_url", "output")
+    template_fields: Sequence[str] = ("image_url", "video_url", "path")
 
     def __init__(
-        self, *, image_url: str, video_url: str, output: str, durable: bool = False, **kwargs: Any
+        self, *, image_url: str, video_url: str, path: str, durable: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.image_url, self.video_url, self.output = image_url, video_url, output
+        self.image_url, self.video_url, self.path = image_url, video_url, path
         self.durable = durable
 
     def execute(self, context: Any) -> None:
         """Submit and defer."""
-        if Path(self.output).exists():
+        if Path(self.path).exists():
             return
         store = context["task_state_store"] if self.durable else None
         sent = store.get("task_id") if store is not None else None
@@ -87,4 +92,4 @@ class MotionOperator(BaseOperator):
             if self.durable:
                 context["task_state_store"].delete("task_id")
             raise GenerationFailedError(event["error"])
-        download(event["url"], self.output)
+        download(event["url"], self.path)
