@@ -79,8 +79,6 @@ def _rounds(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if unknown := set(names) - set(ROUNDS):
         raise argparse.ArgumentTypeError(f"no such round: {sorted(unknown)}")
-    if "again" in names and "first" not in names:
-        raise argparse.ArgumentTypeError("again needs first")
     return names
 
 

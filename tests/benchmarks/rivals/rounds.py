@@ -4,7 +4,7 @@ What each contender is put through, one contender after the other.
 
 ``first``      all items, nothing goes wrong
 ``again``      the finished run cleared, so that every task of it runs again; the files are there
-``elsewhere``  the same items in a new run, into another folder: tomorrow's run of an overlapping list
+``elsewhere``  items of it in a new run, into another folder: tomorrow's run of an overlapping list
 ``killed``     new items; halfway every worker that runs a task is killed once
 """
 
@@ -29,7 +29,7 @@ ROUNDS = ("first", "again", "elsewhere", "killed")
 #: How often the vendor's book is looked at while waiting to kill.
 LOOK_SECONDS = 0.05
 #: What may still be asked after a run's end: a trigger of an earlier try.
-SETTLE_SECONDS = 6.0
+SETTLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,12 @@ class Rounds:
         self._run = ""
 
     def play(self, rounds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-        """Play the rounds in their order, and return the figures of each."""
+        """Play the rounds in their order, after a first run in any case; return the figures of each."""
         self._site.new_book()
         told = {}
+        if "first" not in rounds and {"again", "elsewhere"} & set(rounds):
+            self._items = self._few
+            self._first()
         for name in ROUNDS:
             if name in rounds:
                 told[name] = getattr(self, f"_{name}")()
