@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROUNDS = ("first", "again", "elsewhere", "killed")
 #: How often the vendor's book is looked at while waiting to kill.
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.005
 #: What may still be asked after a run's end: a trigger of an earlier try.
 SETTLE_SECONDS = 3.0
 
@@ -147,16 +147,19 @@ class Rounds:
         wanted = before + self._few * 5 // 8
         run = site.airflow.api.trigger(self._who.dag, made.conf)
         until = time.monotonic() + self._timeout
+        seen, workers = -1, list[int]()
         # Right after an accepted submit: for a worker that submits it is the worst moment, and it is all's.
-        while (accepted := self._accepted()) < wanted or not (workers := site.kill_workers()):
+        while (accepted := self._accepted()) < wanted or not (killed := site.kill_busy(workers)):
             if time.monotonic() > until:
                 raise AssertionError(f"{self._who.key}: no moment to kill came")
+            if accepted != seen:
+                seen, workers = accepted, site.workers()
             time.sleep(LOOK_SECONDS)
         ended = self._wait(run)
         told = money(site.vendor.book(), made.items).to_dict()
         rows = rows_of(site.ledger_url, f"/{self._who.key}-k-") if self._who.ours else []
         told["unknown"] = sum(row.state == "unknown" for row in rows)
-        return {**told, "workers_killed": workers, "accepted_at_kill": accepted - before, **ended}
+        return {**told, "workers_killed": killed, "accepted_at_kill": accepted - before, **ended}
 
     def _accepted(self) -> int:
         return int(self._site.vendor.book(tasks=False)["totals"]["accepted"])

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -129,28 +130,32 @@ class Site:
         """Make the vendor forget everything."""
         requests.post(f"{self.vendor.url}/_emulator/reset", timeout=30).raise_for_status()
 
-    def busy_workers(self) -> list[psutil.Process]:
-        """Return the workers that run a task now: children of the scheduler that have a child."""
-        found = []
-        for each in psutil.Process(self.airflow.components["scheduler"].pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if each.children():
-                    found.append(each)
-        return found
+    def workers(self) -> list[int]:
+        """Return the pids of the executor's workers, whether they run a task or not."""
+        return [each.pid for each in psutil.Process(self.airflow.components["scheduler"].pid).children()]
 
-    def kill_workers(self) -> int:
+    @staticmethod
+    def kill_busy(workers: Iterable[int]) -> int:
         """
-        Kill every worker that runs a task, with its task, as when their machine goes away; return how many.
+        Kill those workers that run a task, with their tasks, as when their machine goes away.
 
-        One that runs none is waited on by the executor's queue, and would take the queue's lock along.
+        A worker has a child while it runs a task. One that runs none waits on the executor's queue, and would
+        take the queue's lock along. It looks into ``/proc``, since a look at all processes takes so long that
+        the moment is over.
+
+        :return: how many.
         """
-        workers = self.busy_workers()
-        for worker in workers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for each in [worker, *worker.children(recursive=True)]:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        each.send_signal(signal.SIGKILL)
-        return len(workers)
+        killed = 0
+        for pid in workers:
+            try:
+                tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            except FileNotFoundError:
+                continue
+            for each in (pid, *map(int, tasks)) if tasks else ():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            killed += bool(tasks)
+        return killed
 
     def stop(self) -> None:
         """End everything."""
