@@ -15,7 +15,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -33,11 +32,12 @@ VERSIONS = ("apache-airflow", "volcengine", "SQLAlchemy", "requests")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for, and print its tables."""
-    given = sys.argv[1:] if arguments is None else arguments
-    chosen = _parser().parse_args(given)
+    chosen = _parser().parse_args(arguments)
     settings = Settings(chosen.slots, chosen.seconds, chosen.jitter, chosen.heartbeat)
-    rows = []
+    record: dict[str, Any] = {**_about(chosen), "rows": []}
     with contextlib.ExitStack() as cleanup:
+        # Whatever fails, what was measured before is kept.
+        cleanup.callback(_keep, record, chosen.json)
         home = chosen.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         site = cleanup.enter_context(Site(home, settings))
         _say(f"Airflow is up after {site.airflow.boot_seconds:.0f} s")
@@ -50,14 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
             finally:
                 load.stop()
             for name, found in told.items():
-                rows.append({"who": contender.key, "round": name, **found, "load": load.median})
-                _say(json.dumps(rows[-1]))
-    record = {**_about(given), "settings": _settings(chosen), "rows": rows}
-    print(tables([record]))
-    if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(record, indent=1) + "\n")
+                record["rows"].append({"who": contender.key, "round": name, **found, "load": load.median})
+                _say(json.dumps(record["rows"][-1]))
     return 0
+
+
+def _keep(record: dict[str, Any], path: Path | None) -> None:
+    print(tables([record]))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,24 +91,24 @@ def _contenders(text: str) -> tuple[Any, ...]:
         raise argparse.ArgumentTypeError(f"no such contender: {error}") from error
 
 
-def _settings(chosen: argparse.Namespace) -> dict[str, Any]:
-    names = ("items", "few", "seconds", "jitter", "slots", "heartbeat")
-    return {name: getattr(chosen, name) for name in names}
-
-
-def _about(given: list[str]) -> dict[str, Any]:
+def _about(chosen: argparse.Namespace) -> dict[str, Any]:
     """Return what a reader needs to know to run it again."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+    names = ("items", "few", "seconds", "jitter", "slots", "heartbeat")
+    settings = {name: getattr(chosen, name) for name in names}
+    given = [f"--{name} {value:g}" for name, value in settings.items()]
+    given += [f"--rounds {','.join(chosen.rounds)}", f"--only {','.join(each.key for each in chosen.only)}"]
     return {
         "benchmark": "rivals",
         "commit": commit.stdout.strip(),
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {"python": platform.python_version(), **versions},
-        "command": shlex.join(["python", "-m", "tests.benchmarks.rivals", *given]),
+        "command": " ".join(["python -m tests.benchmarks.rivals", *given]),
+        "settings": settings,
     }
 
 
