@@ -146,7 +146,7 @@ class Rounds:
         site = self._site
         made = batch(site, self._who, "k", "killed", self._few)
         before = self._accepted()
-        wanted = before + self._few * 3 // 4
+        wanted = before + self._few * 5 // 8
         run = site.airflow.api.trigger(self._who.dag, made.conf)
         until = time.monotonic() + self._timeout
         seen, workers = -1, list[int]()

@@ -29,7 +29,7 @@ DAGS = Path(__file__).parent / "dags"
 PATIENCE = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    # The token of a queued task lives as long: with less, mapped tasks that queue for long fail at their start.
+    # A queued task's token lives as long: with less, mapped tasks that queue for long fail at their start.
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "150",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
 }
