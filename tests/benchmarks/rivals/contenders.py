@@ -29,6 +29,7 @@ CONTENDERS = (
     Contender("worker", "ours: `JimengBatchOperator` on the worker", True),
     Contender("deferred", "ours: `JimengBatchOperator`, deferred", True),
     Contender("mapped", "ours: `JimengMotionImitationOperator`, mapped", True),
+    Contender("mapped_pool", "ours: the same, in a pool of as many slots", True),
     Contender("sdk_pool", "(a) official SDK in a thread pool", False),
     Contender("mapped_sensor", "(b) mapped submit, sensor, download", False),
     Contender("deferrable", "(c) hand-rolled deferrable operator", False),

@@ -16,13 +16,14 @@ for mode in ("worker", "deferred"):
             volcengine_conn_id=f"rivals_{mode}",
         )
 
-with DAG(dag_id="rivals_mapped", schedule=None, catchup=False):
+for name, pool in (("mapped", "default_pool"), ("mapped_pool", "rivals_slots")):
+    with DAG(dag_id=f"rivals_{name}", schedule=None, catchup=False):
 
-    @task
-    def items(dag_run=None) -> list[dict[str, str]]:
-        """Return the items of the run."""
-        return dag_run.conf["items"]
+        @task
+        def items(dag_run=None) -> list[dict[str, str]]:
+            """Return the items of the run."""
+            return dag_run.conf["items"]
 
-    JimengMotionImitationOperator.partial(
-        task_id="imitate", volcengine_conn_id="rivals_mapped"
-    ).expand_kwargs(items())
+        JimengMotionImitationOperator.partial(
+            task_id="imitate", pool=pool, volcengine_conn_id=f"rivals_{name}"
+        ).expand_kwargs(items())
