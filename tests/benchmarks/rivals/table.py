@@ -23,8 +23,12 @@ BEGIN, END = "<!-- rivals: begin -->\n", "<!-- rivals: end -->\n"
 
 
 def tables(records: Sequence[Record]) -> str:
-    """Return both tables, without those that no record has rows of."""
-    rows = {(row["round"], row["who"]): row for record in records for row in record["rows"]}
+    """Return both tables, without one that no record has rows of; of two records the later one counts."""
+    rows = {
+        (row["round"], row["who"]): row
+        for record in sorted(records, key=lambda each: each["date"])
+        for row in record["rows"]
+    }
     parts = [list(_busy(rows)), list(_money(rows))]
     return "\n\n".join("\n".join(lines) for lines in parts if len(lines) > 2) + "\n"
 
