@@ -59,7 +59,7 @@ def test_a_final_code_gets_no_second_attempt(emulator: Emulator) -> None:
     emulator.add_fault("submit:50411,http_status=400,times=0")
 
     with pytest.raises(Exception, match="50411") as raised:
-        vendor.submit(IMAGE, VIDEO, sleep=pytest.fail)
+        vendor.submit(IMAGE, VIDEO, sleep=lambda seconds: pytest.fail("waited"))
 
     assert vendor.code_of(raised.value) == 50411
     assert emulator.ledger()["refused"] == {"50411": 1}

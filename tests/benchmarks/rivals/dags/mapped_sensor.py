@@ -11,6 +11,7 @@ the submit's XCom.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, PokeReturnValue, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
@@ -59,6 +60,8 @@ with DAG(dag_id="rivals_mapped_sensor", schedule=None, catchup=False):
     @task_group
     def one_item(image_url: str, video_url: str, output: str) -> None:
         """Submit, wait and store one item."""
-        land(wait(send(image_url, video_url, output)), output)
+        task_id: Any = send(image_url, video_url, output)
+        url: Any = wait(task_id)
+        land(url, output)
 
     one_item.expand_kwargs(items())
