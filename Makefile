@@ -3,6 +3,7 @@
 # make test   lint, types, unit and structural tests with their coverage gates, then the tests on real Airflow
 # make demo   one clip, end to end, on Airflow and a local vendor
 # make bench   signing, waits, imports, ledger, sizes, a simulation, beside what one would use instead: half an hour
+# make bench-rivals  ours beside what one would write instead, on one real Airflow: 25 minutes
 # make bench-bulk   how busy bulk runs keep the slots, on real Airflow: an hour; ARGS for one run of your own
 # make bench-scale  10,000 items through the operator, and 100,000 lines looked up
 # make chaos  the whole matrix of blows, with LocalExecutor and with Celery, then a soak of 90 minutes: some hours
@@ -18,7 +19,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: test unit engine bench bench-bulk bench-scale chaos matrix docs lint demo constraints clean
+.PHONY: test unit engine bench bench-rivals bench-bulk bench-scale chaos matrix docs lint demo constraints clean
 
 TEST_VENV := .venv-test
 DEMO_VENV := .venv-demo
@@ -48,6 +49,9 @@ bench: $(TEST_VENV)/.installed
 	for each in postgresql sqlite; do $(TEST_PYTHON) -m tests.benchmarks.ledger --database $$each --records .test/bench/ledger-$$each.json; done
 	$(TEST_PYTHON) -m tests.benchmarks.simulation --slots 2000 --accounts 10 --raised --records .test/bench/simulation.json
 	$(TEST_PYTHON) -m tests.benchmarks.table .test/bench/*.json
+
+bench-rivals: $(TEST_VENV)/.installed
+	$(TEST_PYTHON) -m tests.benchmarks.rivals $(ARGS)
 
 BENCH := $(TEST_PYTHON) -m tests.benchmarks.bulk_engine
 bench-bulk: $(TEST_VENV)/.installed
