@@ -46,13 +46,13 @@ async def _closed_afterwards(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[N
 
 async def test_query_returns_the_answer():
     with serving(answering(DONE)) as server:
-        observation = await AsyncClient(settings_for(server.url)).query("some_key", "7392616336519610409")
+        observation = await AsyncClient(settings_for(server.url)).query("some_video", "7392616336519610409")
     assert isinstance(observation, Answer)
     assert status_of(observation) == "done"
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /?Action=CVSync2AsyncGetResult&Version=2022-08-31 HTTP/1.1")
     assert b"Authorization: HMAC-SHA256 Credential=AKtest/" in head
-    assert body == b'{"req_key":"some_key","task_id":"7392616336519610409"}'
+    assert body == b'{"req_key":"some_video","task_id":"7392616336519610409"}'
     assert head.lower().count(b"\r\nhost:") == head.lower().count(b"\r\ncontent-length:") == 1
 
 

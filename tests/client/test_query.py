@@ -26,11 +26,11 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_query_carries_req_key_and_task_id():
     with serving(answering(DONE)) as server:
-        observation = SyncClient(settings_for(server.url)).query("some_key", "7392616336519610409")
+        observation = SyncClient(settings_for(server.url)).query("some_video", "7392616336519610409")
     assert isinstance(observation, Answer)
     assert status_of(observation) == "done"
     assert b"?Action=CVSync2AsyncGetResult&Version=2022-08-31 " in server.requests[0]
-    assert server.requests[0].endswith(b'{"req_key":"some_key","task_id":"7392616336519610409"}')
+    assert server.requests[0].endswith(b'{"req_key":"some_video","task_id":"7392616336519610409"}')
 
 
 def test_query_is_asked_again_after_a_reset_and_signed_anew():
