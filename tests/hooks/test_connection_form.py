@@ -14,6 +14,8 @@ from airflow_provider_jimeng.client.settings import parse_connection
 from airflow_provider_jimeng.exceptions import JimengConfigurationError
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
+from tests.airflow_versions import since_airflow
+
 NUMBERS = {name: each["schema"] for name, each in CONNECTION_FIELDS.items() if "minimum" in each["schema"]}
 #: What the api-server answers, in a process of its own: for hooks of others it stands in for wtforms.
 META = """
@@ -74,6 +76,7 @@ def test_what_may_be_a_secret_is_a_password_field() -> None:
     assert hidden == {"session_token", "proxies"}
 
 
+@since_airflow("3.2", "3.1 shows the hook's widgets, which carry neither ranges nor suggestions")
 def test_the_api_server_shows_every_field_with_label_help_range_and_format(meta: dict[str, Any]) -> None:
     shown = meta["extra_fields"]
     assert list(shown) == list(CONNECTION_FIELDS)

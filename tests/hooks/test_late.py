@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import airflow_provider_jimeng
 from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 
-from tests.structure.imports import PACKAGE, ROOT
+from tests.structure.imports import ROOT
 
 WITH_LATE = [
     path
-    for path in sorted((ROOT / PACKAGE).rglob("*.py"))
+    for path in sorted(Path(airflow_provider_jimeng.__file__).parent.rglob("*.py"))
     if "import late\n" in path.read_text(encoding="utf-8")
 ]
 
