@@ -35,6 +35,7 @@ SUSPICIOUS = re.compile(
 )
 HARMLESS = {
     "airflow_provider_jimeng.api.signing._Day.credential": "the scope: date, region, service",
+    "airflow_provider_jimeng.api.signing._Moment.credential": "the key's id and the scope",
     "airflow_provider_jimeng.api.models.SignedRequest.url": "of the endpoint; its query names an action",
     "airflow_provider_jimeng.api.media_limits.MediaLimits.image": "limits of images",
     "airflow_provider_jimeng.api.media_limits.MediaLimits.video": "limits of videos",
