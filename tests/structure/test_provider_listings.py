@@ -66,7 +66,7 @@ def test_its_hook_is_listed_under_the_connection_type(listed: dict[str, list[dic
     assert row["conn_id_attribute_name"] == "volcengine_conn_id"
 
 
-@since_airflow("3.1.3", "before, its UI shows no provider's form unless flask-appbuilder is installed")
+@since_airflow("3.2", "3.1 lists no widgets unless flask-appbuilder is installed")
 def test_its_form_is_listed_field_by_field(listed: dict[str, list[dict[str, Any]]]) -> None:
     names = {row["connection_parameter_name"] for row in listed["widgets"]}
     assert names == {f"extra__volcengine__{name}" for name in CONNECTION_FIELDS}
