@@ -46,7 +46,7 @@ from airflow_provider_jimeng.operators.jimeng import (
 from airflow_provider_jimeng.policy import slots as slot_policy
 from airflow_provider_jimeng.policy.polling import PollSettings
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
-from airflow_provider_jimeng.triggers import settling, slots as slot_trigger, watch
+from airflow_provider_jimeng.triggers import holders, settling, slots as slot_trigger, watch
 
 from tests.airflow_versions import moved
 
@@ -424,5 +424,7 @@ def bench(emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     quick(monkeypatch)
     made = Bench(emu, tmp_path, monkeypatch)
     yield made
+    # The vendor's ids are its own for ever; an emulator's begin anew with it.
+    holders.seen_over.clear()
     made.ledger.close()
     engine._registry.databases.pop(made.ledger_url, None)

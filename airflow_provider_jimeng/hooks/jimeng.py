@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.lifecycle.ensured import Ensured
     from airflow_provider_jimeng.lifecycle.marker import Marker
+    from airflow_provider_jimeng.lifecycle.settle import Ended
 
 log = logging.getLogger(__name__)
 # Whoever submits, asks or lands with a connection of Airflow's comes by here.
@@ -138,11 +139,13 @@ class JimengHook(VolcengineHook):
         supersede: TaskRecord | None = None,
         budget: int | None = None,
         watched: Callable[[], Collection[str]] = tuple,
+        seen_over: Collection[Ended] = (),
         beside: Marker | None = None,
     ) -> Ensured:
         """
         Make one pass towards a task for the content; never sleeps for a slot.
 
+        :param seen_over: the tasks that this leg's trigger saw over.
         :param beside: the note where the result is wanted; another ledger there stops the submit.
         """
         submitter = Submitter(
@@ -152,6 +155,7 @@ class JimengHook(VolcengineHook):
             refresh=self._refreshed,
             budget=budget,
             watched=watched,
+            seen_over=seen_over,
             admit=lambda: self.admission.admit(beside),
             present=fetchable_body,
         )

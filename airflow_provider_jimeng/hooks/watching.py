@@ -18,6 +18,7 @@ from airflow_provider_jimeng.lifecycle.harvest import (
     harvest_doubt,
     record_verdict,
 )
+from airflow_provider_jimeng.lifecycle.settle import Ended
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
     PollKind,
@@ -138,6 +139,19 @@ def row_of(hook: JimengHook, task_id: str, req_key: str) -> TaskRecord | None:
     :raises JimengLedgerError: the ledger can't be read, which is not the same; a retry re-attaches.
     """
     return hook.ledger.by_task_id(task_id, hook.settings.scope(req_key))
+
+
+def ended_in(event: Mapping[str, Any] | None) -> list[Ended]:
+    """Return the tasks that a trigger saw over, and whose slots it called this leg for."""
+    return [
+        Ended(
+            str(each.get("task_id")),
+            PollState.from_dict(each["poll"]) if isinstance(each.get("poll"), Mapping) else None,
+            epoch_of(each.get("seen_at")),
+        )
+        for each in (event or {}).get("over") or ()
+        if isinstance(each, Mapping)
+    ]
 
 
 def raise_if_failed(record: TaskRecord) -> None:

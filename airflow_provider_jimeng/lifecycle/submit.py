@@ -41,7 +41,7 @@ from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
 from airflow_provider_jimeng.lifecycle.release import release_unknown
 from airflow_provider_jimeng.lifecycle.revive import revive
-from airflow_provider_jimeng.lifecycle.settle import settle_holders
+from airflow_provider_jimeng.lifecycle.settle import Ended, is_overdue, settle_holders, settle_seen_over
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 from airflow_provider_jimeng.policy.submit import (
@@ -81,6 +81,7 @@ class Submitter:
 
     :param refresh: returns fresh settings where the credentials are temporary, ``None`` where they are not.
     :param watched: ids of the tasks that the caller polls itself, which a full house need not ask about.
+    :param seen_over: tasks that a trigger saw over, and whose slots may be free for this content.
     :param admit: called before each claim; raises where this ledger may not pay.
     :param present: returns a body as the vendor can use it, its private inputs presigned; never kept.
     """
@@ -94,6 +95,7 @@ class Submitter:
     jitter: Callable[[], float] = random.random
     budget: int | None = None
     watched: Callable[[], Collection[str]] = tuple
+    seen_over: Collection[Ended] = ()
     admit: Callable[[], None] = lambda: None
     present: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -109,6 +111,8 @@ class Submitter:
         :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
         """
         settled, late = False, 0
+        if self.seen_over:
+            settle_seen_over(self.ledger, self.client, wanted.scope, self.seen_over)
         for _ in range(_TURNS):
             record = self.ledger.latest(wanted.key)
             if record is not None and record.state is TaskState.EXPIRED:
@@ -204,10 +208,15 @@ class Submitter:
         )
 
     def _settle(self, claim: MustWait) -> bool:
-        if claim.reason != "slots" or claim.ahead >= max(1, claim.limit):
+        if claim.reason != "slots":
             return False
-        mine = self.watched()
-        others = [each for each in claim.holders if each.task_id not in mine]
+        mine, now = self.watched(), self.ledger.now()
+        # The first in the queue asks for all; that it may be dead itself is why the others ask late.
+        others = [
+            each
+            for each in claim.holders
+            if each.task_id not in mine and (claim.ahead == 0 or is_overdue(each, now))
+        ]
         return settle_holders(self.ledger, self.client, others) > 0
 
     def _send(self, record: TaskRecord, wanted: Wanted, body: bytes) -> Ensured | None:

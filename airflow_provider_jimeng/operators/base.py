@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, provenance_of
     from airflow_provider_jimeng.hooks.probing import probing_asked_for
     from airflow_provider_jimeng.hooks.waiting import wait_on_worker
+    from airflow_provider_jimeng.hooks.watching import ended_in
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
     from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted
@@ -55,6 +56,7 @@ else:
     )
     (probing_asked_for,) = late("airflow_provider_jimeng.hooks.probing", "probing_asked_for")
     (wait_on_worker,) = late("airflow_provider_jimeng.hooks.waiting", "wait_on_worker")
+    (ended_in,) = late("airflow_provider_jimeng.hooks.watching", "ended_in")
     (slot_waited_for,) = late("airflow_provider_jimeng.lifecycle.counting", "slot_waited_for")
     Policies, Request = late("airflow_provider_jimeng.lifecycle.wanted", "Policies", "Request")
     (JimengSlotTrigger,) = late("airflow_provider_jimeng.triggers.slots", "JimengSlotTrigger")
@@ -246,7 +248,7 @@ class SubmittingOperator(JimengOperator):
                 timeout=seconds_of(self.slot_timeout, "slot_timeout"),
                 key=wanted.key,
             )
-        outcome = self.hook.ensure(wanted, supersede=supersede, beside=beside)
+        outcome = self.hook.ensure(wanted, supersede=supersede, seen_over=ended_in(event), beside=beside)
         if isinstance(outcome, InHand):
             slot_waited_for(outcome, self._waited(event))
             return outcome

@@ -27,10 +27,10 @@ from airflow_provider_jimeng.policy.poll import (
     next_poll_delay,
     worth_telling,
 )
+from airflow_provider_jimeng.triggers.holders import seen_over, watched_here
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE as DEADLINE, FINISHED as FINISHED, TURN as TURN
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
 from airflow_provider_jimeng.triggers.settling import hold_seconds
-from airflow_provider_jimeng.triggers.watch import watched_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -207,6 +207,8 @@ class JimengTaskTrigger(BaseTrigger):
 
     def _verdict(self, task: TaskReference, state: PollState, decision: PollDecision) -> dict[str, Any]:
         outcome = _OUTCOMES[decision.kind]
+        if decision.kind in (PollKind.SUCCEEDED, PollKind.FAILED):
+            seen_over.add(task.task_id, state)
         self.log.info("Task %s: %s.", task.task_id, outcome)
         return {
             "task_id": task.task_id,

@@ -12,26 +12,18 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
-from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
+from airflow_provider_jimeng.ledger.records import Scope, SlotView
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import expectation
-from airflow_provider_jimeng.policy.poll import (
-    PollKind,
-    PollSettings,
-    PollState,
-    decide_poll,
-    next_poll_delay,
-)
+from airflow_provider_jimeng.lifecycle.settle import is_overdue
+from airflow_provider_jimeng.triggers.holders import holders, seen_over, usable_by
 from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, event_to_tell, leave_out, settings_of
 from airflow_provider_jimeng.triggers.settling import hold_seconds
-from airflow_provider_jimeng.triggers.watch import ledger_reader, watched_here
+from airflow_provider_jimeng.triggers.watch import ledger_reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _LOOK_SECONDS = 1.0
-#: A holder that has its own watcher is only asked about once it is this much over its time.
-_OVERDUE_FACTOR, _OVERDUE_SECONDS = 1.5, 30.0
 _UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN})
 
 
@@ -96,7 +88,7 @@ class JimengSlotTrigger(BaseTrigger):
         quiet_until = time.monotonic() + (0.0 if self.task_instance is None else hold_seconds())
         settings = await settings_of(self.volcengine_conn_id)
         await asyncio.sleep(max(0.0, quiet_until - time.monotonic()))
-        asked = _Holders(AsyncClient(settings))
+        client = AsyncClient(settings)
         limit = settings.limit_for(self.req_key)
         unreadable = False
         while True:
@@ -105,8 +97,10 @@ class JimengSlotTrigger(BaseTrigger):
                 yield event_to_tell({"status": DEADLINE, "deadline": self.deadline})
                 return
             try:
-                if await (self._is_turn(limit, asked, now) if self.ticket_id else self._is_decided(now)):
-                    yield event_to_tell({"status": TURN, "deadline": self.deadline})
+                over = await (self._over(limit, client, now) if self.ticket_id else self._is_decided(now))
+                if over is not None:
+                    told = {"over": over} if over else {}
+                    yield event_to_tell({"status": TURN, "deadline": self.deadline, **told})
                     return
                 unreadable = False
             except JimengLedgerError as error:
@@ -118,80 +112,35 @@ class JimengSlotTrigger(BaseTrigger):
     def _may_look(self, now: float) -> bool:
         return now >= (epoch_of(self.not_before) or 0.0)
 
-    async def _is_decided(self, now: float) -> bool:
-        """Return whether the wait for a submit is over: by time, or because it came to something."""
+    async def _is_decided(self, now: float) -> list[dict[str, Any]] | None:
+        """Return something once the wait for a submit is over: by time, or because it came to something."""
         if self._may_look(now):
-            return True
+            return []
         record = await ledger_reader().latest(self.content_key)
         if record is None or record.state not in _UNDECIDED:
-            return True
+            return []
         # An intent that turned unknown is another question, which only a worker may answer.
         self._first_state = self._first_state or record.state
-        return record.state is not self._first_state
+        return None if record.state is self._first_state else []
 
-    async def _is_turn(self, limit: int | None, asked: _Holders, now: float) -> bool:
+    async def _over(self, limit: int | None, client: AsyncClient, now: float) -> list[dict[str, Any]] | None:
+        """Return ``None`` until it is this ticket's turn; then the ended tasks that still hold slots."""
         if not self._may_look(now):
-            return False
+            return None
         view = await ledger_reader().slots(Scope(self.account, self.endpoint, self.req_key), limit)
-        if self.ticket_id in view.entitled:
-            return True
-        if self.ticket_id not in view.waiting:
-            # The ticket is gone (pruned, or the ledger was replaced): a worker has to look.
-            return True
-        return self._is_head(view) and await asked.any_over(view)
+        if self.ticket_id in view.entitled or self.ticket_id not in view.waiting:
+            # A ticket that is gone was pruned, or the ledger was replaced: a worker has to look.
+            return []
+        mine = usable_by(self.ticket_id, view, seen_over)
+        if mine:
+            return mine
+        found = await holders().find_over(client, view, head=self._is_head(view))
+        known = None if found is None else seen_over.get(found.task_id)
+        if found is None or known is None:
+            return None
+        # The first in the queue may be dead: what is long overdue is told by whoever found it.
+        overdue = [known[1]] if is_overdue(found, view.now) else None
+        return usable_by(self.ticket_id, view, seen_over) or overdue
 
     def _is_head(self, view: SlotView) -> bool:
         return view.in_use >= view.limit and self.ticket_id in view.waiting[: max(1, view.limit)]
-
-
-class _Holders:
-    """What the vendor says of the tasks that hold slots, asked no more often than their watchers would."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
-        self._next: dict[str, float] = {}
-        self._states: dict[str, PollState] = {}
-
-    async def any_over(self, view: SlotView) -> bool:
-        """Return whether a holder that nobody here watches is over."""
-        now = time.time()
-        for holder in view.holders:
-            if holder.task_id is None or holder.state is not TaskState.SUBMITTED:
-                continue
-            if self._due(holder, now) and await self._is_over(holder, holder.task_id, now):
-                return True
-        return False
-
-    def _due(self, holder: TaskRecord, now: float) -> bool:
-        age = now - (holder.submitted_at or now)
-        if watched_here[holder.task_id or ""] > 0:
-            return age > _OVERDUE_FACTOR * (expectation(holder) or 0.0) + _OVERDUE_SECONDS and (
-                now >= self._next.get(holder.task_id or "", 0.0)
-            )
-        key = holder.task_id or ""
-        if key not in self._next:
-            delay = self._delay(age, holder)
-            self._next[key] = now + (delay if expectation(holder) else min(delay, 2.0))
-        return now >= self._next[key]
-
-    def _delay(self, age: float, holder: TaskRecord) -> float:
-        return next_poll_delay(
-            age=age,
-            expected=expectation(holder),
-            poke_interval=None,
-            settings=PollSettings(),
-            jitter=random.random(),  # noqa: S311 - jitter may be guessed
-        )
-
-    async def _is_over(self, holder: TaskRecord, task_id: str, now: float) -> bool:
-        self._next[task_id] = now + self._delay(now - (holder.submitted_at or now), holder)
-        observation = await self._client.query(holder.scope.req_key, task_id)
-        self._states[task_id], decision = decide_poll(
-            self._states.get(task_id, PollState()),
-            observation,
-            now=time.time(),
-            submitted_at=holder.submitted_at,
-            deadline=None,
-            settings=PollSettings(),
-        )
-        return decision.kind in (PollKind.SUCCEEDED, PollKind.FAILED, PollKind.EXPIRED)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 0.8
 
 T = TypeVar("T")
-
-#: Task ids that a trigger of this process is polling; a waiter for a slot leaves those alone.
-watched_here: Counter[str] = Counter()
 
 
 class LedgerReader:

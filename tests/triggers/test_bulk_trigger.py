@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_jimeng.triggers.bulk import JimengBulkTrigger
+from airflow_provider_jimeng.triggers.holders import watched_here
 from airflow_provider_jimeng.triggers.settling import hold_seconds
-from airflow_provider_jimeng.triggers.watch import watched_here
 
 from tests.legs import Bench, DagRun, first_event
 

@@ -16,7 +16,7 @@ from sqlalchemy import event as sql_event
 from airflow_provider_jimeng.hooks.jimeng import iso
 from airflow_provider_jimeng.ledger.engine import database_for
 from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, MustWait, Provenance, Scope
-from airflow_provider_jimeng.triggers import watch
+from airflow_provider_jimeng.triggers import holders, watch
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 
 from tests.legs import Bench, DagRun, Deferred, first_event
@@ -118,11 +118,11 @@ async def test_the_head_notices_a_holder_that_is_over_and_nobody_else_asks(one_s
 async def test_a_holder_that_is_watched_here_is_left_to_its_watcher(one_slot: Bench) -> None:
     holder = hold(one_slot)
     head = ticket(one_slot, "first")
-    watch.watched_here[holder.task_id] += 1
+    holders.watched_here[holder.task_id] += 1
     try:
         await stays_silent(trigger(one_slot, head), 2.5)
     finally:
-        watch.watched_here[holder.task_id] -= 1
+        holders.watched_here[holder.task_id] -= 1
     assert one_slot.queries == 0
 
 

@@ -14,9 +14,9 @@ import pytest
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.hooks.jimeng import iso
 from airflow_provider_jimeng.triggers import jimeng as module
+from airflow_provider_jimeng.triggers.holders import watched_here
 from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
-from airflow_provider_jimeng.triggers.watch import watched_here
 
 from tests.legs import Bench, DagRun, Deferred, first_event, quick, walk
 
