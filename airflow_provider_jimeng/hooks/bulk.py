@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.bulk.content import Folder
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.client import meter
-from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import epoch_of
 from airflow_provider_jimeng.hooks.landing import fetch_from_vendor, lander, watched_of
@@ -26,6 +25,7 @@ from airflow_provider_jimeng.policy.poll import PollState
 if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.content import Mine
     from airflow_provider_jimeng.bulk.items import Item
+    from airflow_provider_jimeng.client.aio import AsyncClient
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.land import Fetch
@@ -77,6 +77,8 @@ def tools_of(
         )
 
     def query_client() -> AsyncClient:
+        from airflow_provider_jimeng.client.aio import AsyncClient
+
         # From the second time on the credentials were refused: a secrets backend may have rotated them.
         return AsyncClient(first.pop() if first else hook.refreshed().settings)
 

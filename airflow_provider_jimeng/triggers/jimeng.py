@@ -15,9 +15,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
     PollKind,
@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from airflow_provider_jimeng.api.models import Observation
+    from airflow_provider_jimeng.client.aio import AsyncClient
     from airflow_provider_jimeng.client.settings import AccountSettings
+else:
+    # A worker makes this trigger, and never asks with it.
+    (AsyncClient,) = late("airflow_provider_jimeng.client.aio", "AsyncClient")
 
 log = logging.getLogger(__name__)
 

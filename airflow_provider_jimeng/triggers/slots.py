@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.ledger.records import Scope, SlotView
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.settle import is_overdue
@@ -22,6 +22,11 @@ from airflow_provider_jimeng.triggers.watch import ledger_reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from airflow_provider_jimeng.client.aio import AsyncClient
+else:
+    # A worker makes this trigger, and never asks with it.
+    (AsyncClient,) = late("airflow_provider_jimeng.client.aio", "AsyncClient")
 
 _LOOK_SECONDS = 1.0
 _UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN})
