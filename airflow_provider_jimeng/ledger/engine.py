@@ -197,10 +197,11 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # No look whether a pooled connection lives: one that died breaks at its first statement, before anything
+    # was done, and the work is then run again on a fresh one. A look is a round trip for every move.
     engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"connect_timeout": 10},
         hide_parameters=True,

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -320,4 +321,38 @@ def test_commits_wait_for_the_disk_though_the_server_is_set_not_to(postgres_data
 
     assert database.read(setting) == "on"
     assert database.write(setting) == "on"
+    database.dispose()
+
+
+def test_connections_that_the_server_ended_meanwhile_cost_nothing_but_a_second_try(
+    postgres_database: str,
+) -> None:
+    database = Database(postgres_database)
+    database.uuid()
+    gate = threading.Barrier(4)
+
+    def at_once(connection: Connection) -> int:
+        gate.wait(10)
+        return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    with ThreadPoolExecutor(4) as pool:
+        pids = set(pool.map(lambda _: database.read(at_once), range(4)))
+    assert len(pids) == 4, "the pool has four idle connections"
+    admin = create_engine(postgres_database, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for pid in pids:
+            assert connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}).scalar()
+        connection.execute(text("CREATE TABLE counted (n integer)"))
+    tries = 0
+
+    def count(connection: Connection) -> None:
+        nonlocal tries
+        tries += 1
+        connection.execute(text("INSERT INTO counted VALUES (1)"))
+
+    database.write(count)
+    assert tries == 1, "what was ended broke before the work began"
+    with admin.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM counted")).scalar() == 1
+    admin.dispose()
     database.dispose()
