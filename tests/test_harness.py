@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
+from tests.engine.chaos.rendezvous import Rendezvous
 from tests.loopback import LoopbackGuard, OutsideTrafficError, is_this_machine
 from tests.postgres import leashed
 
@@ -87,3 +89,42 @@ def test_a_leashed_program_ends_with_its_starter():
         process.send_signal(signal.SIGKILL)
     gone, alive = psutil.wait_procs([child], timeout=10)
     assert (gone, alive) == ([child], [])
+
+
+_CLOCKS = """
+import json, time
+import airflow_provider_jimeng.client.aio, airflow_provider_jimeng.client.sync
+import airflow_provider_jimeng.lifecycle.settle as module
+from tests.engine.chaos.rendezvous import Rendezvous
+from pathlib import Path
+import datetime as dt, os, sys
+
+def off():
+    dates = [each.__init__.__kwdefaults__["now"]() for each in (
+        airflow_provider_jimeng.client.sync.SyncClient, airflow_provider_jimeng.client.aio.AsyncClient)]
+    now = dt.datetime.now(dt.UTC)
+    return [module.time.time() - time.time(), *((each - now).total_seconds() for each in dates)]
+
+told = [off()]
+for seconds in (3600.0, -3600.0, 0.0):
+    Rendezvous(Path(os.environ["JIMENG_CHAOS_FOLDER"])).jump(seconds)
+    module.time.sleep(0.3)
+    told.append(off())
+print(json.dumps(told))
+"""
+
+
+def test_the_products_clock_can_be_set_in_a_process_of_the_harness(tmp_path):
+    meeting = Rendezvous(tmp_path)
+    environment = {**os.environ, **meeting.environment}
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOCKS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for told, expected in zip(json.loads(done.stdout), (0.0, 3600.0, -3600.0, 0.0), strict=True):
+        assert told == pytest.approx([expected] * 3, abs=1.0)

@@ -1,11 +1,16 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """
-What lasts longer than a blow: a ledger that is away for minutes::
+What lasts longer than a blow: a ledger that is away for minutes, a machine whose clock is an hour off::
 
     python -m tests.engine.chaos.outages --seconds 300 --records outages.jsonl
+    python -m tests.engine.chaos.outages --what clock-ahead --seconds 60
 
-It goes away while every way to run items is under way, and comes back. Then what failed is cleared once, as a
-person would do, and everything has to be landed, and nothing paid twice.
+It begins while every way to run items is under way, and ends. Then what failed is cleared once, as a person
+would do, and everything has to be landed, and nothing paid twice.
+
+The clock is the product's, in every process of the installation (workers, triggerers): what it reads, and
+what its signatures are dated with. Airflow's own reads of the time are left as they are, and so are the
+vendor's and the databases'.
 """
 
 from __future__ import annotations
@@ -29,29 +34,33 @@ from tests.engine.chaos.works import Run, Works
 from tests.engine.chaos.world import Setup, World
 
 #: More items than slots, so that some are running, some wait, and some were not yet thought of.
+#: By how much a clock is off.
+JUMPS = {"clock-ahead": 3600.0, "clock-behind": -3600.0}
+LEDGER = "ledger-away"
 ITEMS = {Work.BLOCKS: 4, Work.MAPPED: 8, Work.WORKER: 14, Work.DEFERRED: 14}
 
 
 class Outages:
     """
-    Takes an installation's ledger away.
+    Takes an installation's ledger away, or its time.
 
     :param world: the installation.
+    :param what: ``ledger-away``, or one of :data:`JUMPS`.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world, self._works = world, Works(world)
+    def __init__(self, world: World, what: str = LEDGER) -> None:
+        self._world, self._works, self._what = world, Works(world), what
 
     def run(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Let everything begin, let the outage last, make it good, and tell what became of each run."""
         self._works.ready()
         self._world.settle()
-        runs = [self._works.prepare(work, "ledger-away", ITEMS[work]) for work in Work]
+        runs = [self._works.prepare(work, self._what, ITEMS[work]) for work in Work]
         self._works.start(runs)
         self._wait_for_submits(runs)
         at = time.time()
         accepted = self._accepted()
-        self._take_away(seconds)
+        self._last(seconds)
         meanwhile = self._accepted() - accepted
         self._world.settle()
         self._works.finish(runs, time.monotonic() + 600.0)
@@ -75,7 +84,12 @@ class Outages:
     def _accepted(self) -> int:
         return sum(int(entry["accepted"]) for entry in self._entries())
 
-    def _take_away(self, seconds: float) -> None:
+    def _last(self, seconds: float) -> None:
+        if self._what in JUMPS:
+            self._world.points.jump(JUMPS[self._what])
+            time.sleep(seconds)
+            self._world.points.jump(0.0)
+            return
         for each in self._world.victims()["ledger database"]():
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.send_signal(signal.SIGKILL)
@@ -90,7 +104,7 @@ class Outages:
             wrong.append(f"not everything landed: {dict(verdict.fates)}")
         return {
             "executor": self._world.setup.executor,
-            "outage": "ledger-away",
+            "outage": self._what,
             "seconds": seconds,
             "work": run.work.value,
             "state": run.state,
@@ -106,6 +120,7 @@ class Outages:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.engine.chaos.outages", description=__doc__)
     parser.add_argument("--executor", choices=("local", "celery"), default="local")
+    parser.add_argument("--what", choices=(LEDGER, *JUMPS), default=LEDGER)
     parser.add_argument("--seconds", type=float, default=300.0, help="how long it lasts")
     parser.add_argument("--records", type=Path, help="append the records here")
     parser.add_argument("--keep", type=Path, help="keep the installation's files in this folder")
@@ -115,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.ExitStack() as cleanup:
         home = chosen.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         world = cleanup.enter_context(World(home, Setup(chosen.executor == "celery", seconds=12.0)))
-        for record in Outages(world).run(chosen.seconds):
+        for record in Outages(world, chosen.what).run(chosen.seconds):
             print(json.dumps(record), flush=True)
             wrong += bool(record["wrong"])
             if chosen.records:

@@ -23,6 +23,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import clockmaker  # type: ignore[import-not-found]
+
 #: A held process goes on after this long even if the harness has died.
 HOLD_SECONDS = 90.0
 PACKAGE = "airflow_provider_jimeng."
@@ -212,19 +214,24 @@ POINTS: dict[str, Callable[[ModuleType], None]] = {
 }
 
 
+def _unarmed(module: ModuleType) -> None:
+    """Leave a module without points."""
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the product's modules as Python would, and puts the points in when they have been executed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> Any:
-        if not name.startswith(PACKAGE) or name[len(PACKAGE) :] not in POINTS:
+        if not name.startswith(PACKAGE):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
-            usual, arm = spec.loader.exec_module, POINTS[name[len(PACKAGE) :]]
+            usual, arm = spec.loader.exec_module, POINTS.get(name[len(PACKAGE) :], _unarmed)
 
             def execute(module: ModuleType) -> None:
                 usual(module)
                 arm(module)
+                clockmaker.give(module)
 
             spec.loader.exec_module = execute  # type: ignore[method-assign]
         return spec
@@ -235,4 +242,5 @@ def install() -> None:
     for name in ("armed", "taken", "hits", "go"):
         with contextlib.suppress(OSError):
             os.makedirs(os.path.join(folder(), name), exist_ok=True)
+    clockmaker.watch(folder())
     sys.meta_path.insert(0, _Finder())
