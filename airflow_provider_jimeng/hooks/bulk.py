@@ -17,8 +17,10 @@ from airflow_provider_jimeng.hooks.jimeng import epoch_of
 from airflow_provider_jimeng.hooks.landing import fetch_from_vendor, lander, watched_of
 from airflow_provider_jimeng.hooks.ledger import volatile_query_params
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
+from airflow_provider_jimeng.hooks.watching import ended_in
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched, expectation, harvest, record_verdict
+from airflow_provider_jimeng.lifecycle.settle import settle_seen_over
 from airflow_provider_jimeng.lifecycle.wanted import Request, want
 from airflow_provider_jimeng.policy.poll import PollState
 
@@ -109,9 +111,11 @@ def _no_probe(wanted: Wanted) -> None:
     """Leave the judgement of inputs to the vendor."""
 
 
-def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict[str, str | None]:
+def harvest_over(
+    hook: JimengHook, event: Mapping[str, Any], mine: Mine, req_key: str
+) -> dict[str, str | None]:
     """
-    Record the ends of this run's tasks, which frees their slots.
+    Record the ends of this run's tasks, and of those for whose slots it was called, which frees the slots.
 
     Those that a trigger saw over, and those that have had their time: between the trigger's event and this
     leg seconds passed, in which others ended as well, and a slot must not wait for a leg of its own. The
@@ -120,7 +124,9 @@ def harvest_over(hook: JimengHook, tasks: Any, mine: Mine, req_key: str) -> dict
     :param req_key: whose tasks are looked at even if the trigger told of none, since it was the run's turn.
     :return: the tasks that were asked about, with the URLs of their results: nobody need ask again at once.
     """
-    told = {str(each.get("task_id")): each for each in tasks or () if each.get("outcome") != "deadline"}
+    settle_seen_over(hook.ledger, hook.client, hook.settings.scope(req_key), ended_in(event))
+    tasks = event.get("tasks") or ()
+    told = {str(each.get("task_id")): each for each in tasks if each.get("outcome") != "deadline"}
     due: dict[int, TaskRecord] = {}
     for task_id, each in told.items():
         record = hook.ledger.by_task_id(task_id, hook.settings.scope(str(each.get("req_key"))))

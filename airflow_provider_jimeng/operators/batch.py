@@ -217,7 +217,7 @@ class JimengBatchOperator(JimengOperator):
             req_key = check_req_key(self.req_key, "req_key")
             if event is not None:
                 # First of all: each verdict in the ledger is a slot that can be refilled.
-                harvested = harvest_over(self.hook, event_of(event).get("tasks"), terms.mine, req_key)
+                harvested = harvest_over(self.hook, event_of(event), terms.mine, req_key)
                 terms = replace(terms, harvested=harvested)
             manifest = open_manifest(self.manifest, resolve=resolve_target, default_req_key=req_key)
             try:

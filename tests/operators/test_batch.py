@@ -17,6 +17,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengToleranceExceededError,
 )
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
+from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
 
 from tests.legs import Bench, DagRun, Deferred, Instance, first_event, walk
 
@@ -184,6 +185,27 @@ def test_a_deferred_run_waits_for_slots_that_others_hold(bench: Bench) -> None:
 
     assert summary["landed"] == 2
     assert json.loads(instance.deferrals[0].kwargs)["turn"]["ticket_id"] is not None
+    assert bench.refused == {}
+
+
+def test_a_run_is_called_by_the_end_of_anothers_task_and_frees_its_slot(bench: Bench) -> None:
+    """The other's own leg has not come to a worker yet."""
+    bench.emu.configure(duration=1.5)
+    bench.connect(max_concurrency=1)
+    other = bench.submit(DagRun("other"), variant=7)
+    instance = batch(bench, range(1), deferrable=True)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+
+    async def called() -> Any:
+        waits = (first_event(JimengTaskTrigger([other]), 8.0), first_event(left.trigger(), 8.0))
+        return (await asyncio.gather(*waits))[1]
+
+    event = asyncio.run(called())
+    assert (event["status"], len(event["over"])) == ("turn", 1)
+    bench.emu.configure(duration=60.0)
+    assert isinstance(instance.leg(left, event), Deferred)
+    assert bench.states() == ["succeeded", "submitted"]
     assert bench.refused == {}
 
 
