@@ -4,6 +4,7 @@ What lasts longer than a blow: a ledger that is away for minutes, a machine whos
 
     python -m tests.engine.chaos.outages --seconds 300 --records outages.jsonl
     python -m tests.engine.chaos.outages --what clock-ahead --seconds 60
+    python -m tests.engine.chaos.outages --what ledger-full --seconds 60   # as root: it mounts a small disk
 
 It begins while every way to run items is under way, and ends. Then what failed is cleared once, as a person
 would do, and everything has to be landed, and nothing paid twice.
@@ -19,6 +20,7 @@ import argparse
 import contextlib
 import json
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +38,9 @@ from tests.engine.chaos.world import Setup, World
 #: More items than slots, so that some are running, some wait, and some were not yet thought of.
 #: By how much a clock is off.
 JUMPS = {"clock-ahead": 3600.0, "clock-behind": -3600.0}
-LEDGER = "ledger-away"
+LEDGER, FULL = "ledger-away", "ledger-full"
+#: What the ledger's server has to itself where its disk gets full: a new server takes a tenth of it.
+DISK_MEGABYTES = 512
 ITEMS = {Work.BLOCKS: 4, Work.MAPPED: 8, Work.WORKER: 14, Work.DEFERRED: 14}
 
 
@@ -45,7 +49,7 @@ class Outages:
     Takes an installation's ledger away, or its time.
 
     :param world: the installation.
-    :param what: ``ledger-away``, or one of :data:`JUMPS`.
+    :param what: ``ledger-away``, ``ledger-full``, or one of :data:`JUMPS`.
     """
 
     def __init__(self, world: World, what: str = LEDGER) -> None:
@@ -85,6 +89,14 @@ class Outages:
         return sum(int(entry["accepted"]) for entry in self._entries())
 
     def _last(self, seconds: float) -> None:
+        server = self._world.ledger_server
+        if self._what == FULL:
+            with filled(server.folder / "filler"):
+                time.sleep(seconds)
+            if not server.running:
+                print("the full disk ended the ledger's server", flush=True)
+                server.revive()
+            return
         if self._what in JUMPS:
             self._world.points.jump(JUMPS[self._what])
             time.sleep(seconds)
@@ -94,7 +106,7 @@ class Outages:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.send_signal(signal.SIGKILL)
         time.sleep(seconds)
-        self._world.ledger_server.revive()
+        server.revive()
 
     def _record(self, seconds: float, run: Run, at: float, meanwhile: int) -> dict[str, Any]:
         verdict = self._works.judge(run)
@@ -117,10 +129,34 @@ class Outages:
         }
 
 
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Put a small file system of its own at a folder; needs the right to mount."""
+    options = f"size={DISK_MEGABYTES}m,mode=755"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def filled(filler: Path) -> Iterator[None]:
+    """Leave no byte free on a file's disk, until the end of this."""
+    try:
+        for size in (2**20, 2**12):
+            with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
+                while file.write(b"0" * size) == size:
+                    pass
+        yield
+    finally:
+        filler.unlink(missing_ok=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.engine.chaos.outages", description=__doc__)
     parser.add_argument("--executor", choices=("local", "celery"), default="local")
-    parser.add_argument("--what", choices=(LEDGER, *JUMPS), default=LEDGER)
+    parser.add_argument("--what", choices=(LEDGER, FULL, *JUMPS), default=LEDGER)
     parser.add_argument("--seconds", type=float, default=300.0, help="how long it lasts")
     parser.add_argument("--records", type=Path, help="append the records here")
     parser.add_argument("--keep", type=Path, help="keep the installation's files in this folder")
@@ -129,7 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = 0
     with contextlib.ExitStack() as cleanup:
         home = chosen.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
-        world = cleanup.enter_context(World(home, Setup(chosen.executor == "celery", seconds=12.0)))
+        world = World(home, Setup(chosen.executor == "celery", seconds=12.0))
+        if chosen.what == FULL:
+            cleanup.enter_context(small_disk(world.ledger_server.folder))
+        cleanup.enter_context(world)
         for record in Outages(world, chosen.what).run(chosen.seconds):
             print(json.dumps(record), flush=True)
             wrong += bool(record["wrong"])
