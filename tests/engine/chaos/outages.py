@@ -39,6 +39,8 @@ from tests.engine.chaos.world import Setup, World
 #: By how much a clock is off.
 JUMPS = {"clock-ahead": 3600.0, "clock-behind": -3600.0}
 LEDGER, FULL = "ledger-away", "ledger-full"
+#: Fewer than slots, and as many again that begin while the clock is wrong: their submits are refused.
+FEW = {Work.BLOCKS: 1, Work.MAPPED: 2, Work.WORKER: 2, Work.DEFERRED: 2}
 #: What the ledger's server has to itself where its disk gets full: a new server takes a tenth of it.
 DISK_MEGABYTES = 512
 ITEMS = {Work.BLOCKS: 4, Work.MAPPED: 8, Work.WORKER: 14, Work.DEFERRED: 14}
@@ -59,11 +61,17 @@ class Outages:
         """Let everything begin, let the outage last, make it good, and tell what became of each run."""
         self._works.ready()
         self._world.settle()
-        runs = [self._works.prepare(work, self._what, ITEMS[work]) for work in Work]
+        items = FEW if self._what in JUMPS else ITEMS
+        runs = [self._works.prepare(work, self._what, items[work]) for work in Work]
         self._works.start(runs)
         self._wait_for_submits(runs)
         at = time.time()
         accepted = self._accepted()
+        if self._what in JUMPS:
+            self._world.points.jump(JUMPS[self._what])
+            late = [self._works.prepare(work, f"{self._what}-late", items[work]) for work in Work]
+            self._works.start(late)
+            runs += late
         self._last(seconds)
         meanwhile = self._accepted() - accepted
         self._world.settle()
@@ -98,7 +106,6 @@ class Outages:
                 server.revive()
             return
         if self._what in JUMPS:
-            self._world.points.jump(JUMPS[self._what])
             time.sleep(seconds)
             self._world.points.jump(0.0)
             return
@@ -119,6 +126,7 @@ class Outages:
             "outage": self._what,
             "seconds": seconds,
             "work": run.work.value,
+            "began_meanwhile": "-late--" in run.marker,
             "state": run.state,
             "alone": run.alone,
             "cleared": run.cleared,
