@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, Engine, make_url
+
+from airflow_provider_jimeng.ledger import engine
 
 from tests.ledger.kit import Bench
 
@@ -26,10 +28,10 @@ DATABASES = ("sqlite", "postgres", *(("mysql",) if MYSQL else ()))
 def _new_mysql_database() -> str:
     server = make_url(str(MYSQL))
     name = f"jimeng_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(server)
-    with engine.begin() as conn:
+    admin = create_engine(server)
+    with admin.begin() as conn:
         conn.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
+    admin.dispose()
     return server.set(database=name).render_as_string(hide_password=False)
 
 
@@ -59,6 +61,21 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/empty.db"
     return str(request.getfixturevalue(f"{request.param}_database"))
+
+
+@pytest.fixture(autouse=True)
+def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test opened: from Python 3.13 on, a SQLite connection that nobody closed is a warning."""
+    made, usual = [], engine._engine
+
+    def remembered(url: URL) -> Engine:
+        made.append(usual(url))
+        return made[-1]
+
+    monkeypatch.setattr(engine, "_engine", remembered)
+    yield
+    for each in made:
+        each.dispose()
 
 
 @pytest.fixture
