@@ -45,6 +45,12 @@ except ImportError:  # Airflow 3.1
     from airflow.models.dagbag import DagBag
 bag = DagBag(sys.argv[1])
 assert not bag.import_errors, bag.import_errors
+import airflow
+if airflow.__version__ == "3.1.0":  # Its dag.test() leaves this to `airflow dags reserialize`.
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    DagBundlesManager().sync_bundles_to_db()
+    from airflow.models.dagbag import sync_bag_to_db
+    sync_bag_to_db(bag, "dags-folder", None)
 states = {dag_id: bag.dags[dag_id].test().state for dag_id in sorted(bag.dags)}
 print("STATES " + json.dumps(states))
 """
