@@ -28,7 +28,7 @@ def view(*task_ids: str, waiting: tuple[int, ...] = (1, 2, 3), **changes: Any) -
         row(TaskState.SUBMITTED, task_id=each, submitted_at=NOW - 300.0, expected_seconds=300.0)
         for each in task_ids
     )
-    plain = {
+    plain: dict[str, Any] = {
         "in_use": len(held), "limit": len(held), "cooldown_until": None, "entitled": frozenset(),
         "holders": held, "waiting": waiting,
     }  # fmt: skip
