@@ -6,7 +6,8 @@ from __future__ import annotations
 from tests.airflow_versions import AIRFLOW
 from tests.docs.pages import page
 from tests.matrix.probe import FEATURES as PROBED
-from tests.matrix.rows import row_named
+from tests.matrix.rows import ROWS, row_named
+from tests.matrix.suite import lacking
 from tests.matrix.table import FEATURES, into, read
 
 
@@ -21,6 +22,14 @@ def test_no_record_tells_of_a_failure() -> None:
     for record in records:
         assert record["versions"]["airflow"] == row_named(record["row"]).airflow
         assert {part: each["failed"] for part, each in record["parts"].items() if each["failed"]} == {}
+
+
+def test_every_row_has_a_record_of_every_part_that_it_needs() -> None:
+    records = {record["row"]: record for record in read()}
+    assert list(records) == [row.name for row in ROWS]
+    assert {row.name: lacking(row, records[row.name]["parts"]) for row in ROWS} == {
+        row.name: set() for row in ROWS
+    }
 
 
 def test_nothing_is_left_out_on_the_release_that_all_else_is_tested_on() -> None:
