@@ -49,6 +49,28 @@ class Pace:
         """Note how long a task took, from its acceptance to about its end."""
         self._ends.append(seconds)
 
+    def learn_of_early(self, age: float) -> None:
+        """
+        Note that a task was over when it was asked about for the first time.
+
+        How long before is not known, but the asking began too late for it. If such tasks were passed over,
+        only the slower ones were learnt from, each would put the beginning off a little more, and a run of
+        some ten thousand items would notice every end late. One that is older than any that was seen says
+        nothing: its watcher was late itself.
+        """
+        known = sorted(self._ends)
+        if len(known) < ENOUGH or age > known[-1]:
+            return
+        quick, spread = self._spread(known)
+        self._ends.append(max(0.0, min(age, quick) - max(spread / _QUESTIONS, _LEAST_STEP)))
+
+    @staticmethod
+    def _spread(known: list[float]) -> tuple[float, float]:
+        """Return when the quick ones end, and how much later the slow ones do."""
+        # One straggler must not make the steps of all others wide.
+        quick, slow = known[len(known) // 20], known[-1 - len(known) // 20]
+        return quick, max(slow - quick, _LEAST_SPREAD * known[len(known) // 2])
+
     @property
     def typical(self) -> float | None:
         """The median of what was learnt, else what was expected."""
@@ -77,9 +99,8 @@ class Pace:
         if len(known) < ENOUGH:
             usual = self.typical or 0.0
             known = [(1 - GIVE_OR_TAKE) * usual, usual, (1 + GIVE_OR_TAKE) * usual]
-        # One straggler must not make the steps of all others wide.
-        quick, slow = known[len(known) // 20], known[-1 - len(known) // 20]
-        spread = max(slow - quick, _LEAST_SPREAD * known[len(known) // 2])
+        quick, spread = self._spread(known)
+        slow = known[-1 - len(known) // 20]
         step = min(max(spread / questions, _LEAST_STEP, fair), _MOST_STEP)
         first = quick - 0.5 * step * (1.0 + jitter)
         if age < first and not asked:

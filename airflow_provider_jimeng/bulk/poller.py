@@ -38,6 +38,7 @@ class Seen:
 
     :param at: epoch seconds of this machine.
     :param took: seconds from the acceptance to about the end; ``None`` where the end was not seen closely.
+    :param age: seconds from the acceptance to the first question, where that was told of the end.
     """
 
     task_id: str
@@ -45,6 +46,7 @@ class Seen:
     decision: PollDecision = field(repr=False)
     at: float
     took: float | None
+    age: float | None = None
 
 
 class Poller:
@@ -124,9 +126,9 @@ class Poller:
             if decision.refresh:
                 self._client = None
             asked, before, at_least = True, now, decision.retry_after or 0.0
-        took = (now + before) / 2 - accepted if asked else None
+        took, age = ((now + before) / 2 - accepted, None) if asked else (None, now - accepted)
         del self._watches[watched.task_id]
-        self._tell(Seen(watched.task_id, state, decision, time.time(), took))
+        self._tell(Seen(watched.task_id, state, decision, time.time(), took, age))
 
     def _delay(self, pace: Pace, accepted: float, asked: bool) -> float:
         return pace.delay(

@@ -285,6 +285,8 @@ class Run:
             content.url, content.url_until = seen.decision.video_url, time.monotonic() + _URL_SECONDS
             if seen.took is not None:
                 self._pace(content).learn(seen.took)
+            elif seen.age is not None:
+                self._pace(content).learn_of_early(seen.age)
         elif seen.decision.message:
             log.warning("Task %s: %s", seen.task_id, seen.decision.message)
         self._go_on(content)

@@ -36,6 +36,42 @@ def test_ends_are_noticed_soon_with_few_questions(usual: float) -> None:
     assert late[len(late) // 2] <= max(0.5, 0.02 * usual)
 
 
+def watched(pace: Pace, seconds: float, dice: random.Random) -> float:
+    """Let a task live that is watched as a run does; learn from it, return how late its end was noticed."""
+    age, before, asked = 0.0, 0.0, False
+    while True:
+        # An answer takes a moment, and the next question is counted from it.
+        age += pace.delay(age, open_tasks=5, jitter=dice.random(), asked=asked) + 0.2
+        if age >= seconds:
+            break
+        before, asked = age, True
+    if asked:
+        pace.learn((age + before) / 2)
+    else:
+        pace.learn_of_early(age)
+    return age - seconds
+
+
+def test_a_long_run_does_not_begin_to_ask_ever_later() -> None:
+    """A run learns from what it sees only, and it sees no end before its first question."""
+    dice, pace = random.Random(7), Pace(None, query_qps=5.0)
+    late = [watched(pace, 180.0 * dice.uniform(0.9, 1.1), dice) for _ in range(60_000)]
+    # Where such ends were passed over, it was 17 s in the end.
+    assert sum(late[-5000:]) / 5000 <= 3.0
+    assert sum(late[500:5500]) / 5000 <= 3.0
+
+
+def test_a_watcher_that_was_late_itself_teaches_nothing() -> None:
+    pace = Pace(None)
+    for _ in range(20):
+        pace.learn(180.0)
+    before = pace.typical
+    for _ in range(40):
+        pace.learn_of_early(4000.0)
+    assert pace.typical == before
+    Pace(None).learn_of_early(5.0)
+
+
 def test_a_chosen_interval_rules() -> None:
     pace = Pace(20.0, interval=3.0)
 
