@@ -9,27 +9,25 @@ the content, count, and only then insert the intent. Everything a claim says no 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import and_, case, func, insert, select, update
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
-from airflow_provider_jimeng.ledger.engine import clock, read_clock
+from airflow_provider_jimeng.ledger.engine import clock_of
 from airflow_provider_jimeng.ledger.limits import (
     Limits,
-    Occupancy,
     blocked_by,
     call_heads,
-    count_holders,
     free_since,
-    lock_account,
-    lock_scope,
-    occupancy,
+    lock_for_claim,
     queue,
     remove_ticket,
     save_limits,
     storable,
 )
+from airflow_provider_jimeng.ledger.occupancy import Crowd, Occupancy, crowd, occupancy
 from airflow_provider_jimeng.ledger.records import (
     Claim,
     Claimed,
@@ -40,7 +38,7 @@ from airflow_provider_jimeng.ledger.records import (
     Scope,
     TaskRecord,
 )
-from airflow_provider_jimeng.ledger.rows import in_scope, insert_task, new_id
+from airflow_provider_jimeng.ledger.rows import bound_scope, in_scope, insert_task, new_id, scope_values
 from airflow_provider_jimeng.ledger.schema import digest, tasks, waiters
 from airflow_provider_jimeng.ledger.states import LIVE, SUPERSEDABLE, TaskState
 from airflow_provider_jimeng.ledger.views import (
@@ -52,6 +50,7 @@ from airflow_provider_jimeng.ledger.views import (
 from airflow_provider_jimeng.policy.slots import CALL_GRACE_SECONDS, entitled, half_open
 
 if TYPE_CHECKING:
+    from sqlalchemy import Update
     from sqlalchemy.engine import Connection
 
 __all__ = ["claim", "settle_stale"]
@@ -63,15 +62,15 @@ _RETRY_SECONDS = (1.0, 60.0)
 
 def claim(conn: Connection, request: ClaimRequest) -> Claim:
     """Decide a claim; see :meth:`airflow_provider_jimeng.ledger.store.Ledger.claim`."""
-    account = lock_account(conn, request.scope.account)
-    row = lock_scope(conn, request.scope)
+    account, row = lock_for_claim(conn, request.scope)
     settle_stale(conn, request.scope)
     current = latest(conn, request.content_key)
     if current is None and request.expected_latest is not None:
         raise _gone(request)
     if current is not None and _is_unsent_own(current, request):
         return Claimed(current)
-    now = read_clock(conn)
+    seen = crowd(conn, request.scope)
+    now = seen.now
     if row.configured != request.configured_limit:
         row = replace(row, configured=request.configured_limit)
         save_limits(conn, row)
@@ -84,8 +83,7 @@ def claim(conn: Connection, request: ClaimRequest) -> Claim:
         remove_ticket(conn, request.scope, request.waiter)
         call_heads(conn, row, now)
         return answer
-    queued = bool(queue(conn, request.scope))
-    if queued or not _is_free(conn, row, now):
+    if seen.queued or not _is_free(row, seen):
         waiting = _wait(conn, request, row, now)
         if waiting is not None:
             return waiting
@@ -93,26 +91,31 @@ def claim(conn: Connection, request: ClaimRequest) -> Claim:
         row = replace(row, cool=trial)
         save_limits(conn, row)
     record = _insert_intent(conn, request, current, now)
-    if queued:
+    if seen.queued:
         remove_ticket(conn, request.scope, request.waiter)
         call_heads(conn, row, now)
     return Claimed(record)
 
 
-def _is_free(conn: Connection, row: Limits, now: float) -> bool:
+def _is_free(row: Limits, seen: Crowd) -> bool:
     """Tell whether a slot is free for whoever comes; where nobody waits, nobody has to take a ticket."""
-    return row.cooling_until(now) is None and count_holders(conn, row.scope, now) < row.limit_at(now)
+    return row.cooling_until(seen.now) is None and seen.counted < row.limit_at(seen.now)
 
 
 def settle_stale(conn: Connection, scope: Scope) -> None:
     """Make an ``unknown`` of every intent of a scope whose owner was silent for longer than its deadline."""
-    now: Any = clock(conn)
+    conn.execute(_settling(conn.dialect.name), scope_values(scope))
+
+
+@cache
+def _settling(dialect: str) -> Update:
+    now: Any = clock_of(dialect)
     stale = and_(
-        in_scope(tasks, scope),
+        bound_scope(tasks),
         tasks.c.state == str(TaskState.INTENT),
         now - func.coalesce(tasks.c.sent_at, tasks.c.created_at) > tasks.c.send_deadline,
     )
-    conn.execute(
+    return (
         update(tasks)
         .where(stale)
         .values(

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, quote_plus
 
-from sqlalchemy import create_engine, event, inspect, literal_column, select, text
+from sqlalchemy import create_engine, event, inspect, literal_column, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     DBAPIError,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Database", "clock", "database_for", "read_clock"]
+__all__ = ["Database", "clock", "clock_of", "database_for", "read_clock", "tells_what_it_wrote"]
 
 _T = TypeVar("_T")
 
@@ -86,12 +86,26 @@ _DRIVERS = {
 
 def clock(conn: Connection) -> ColumnElement[float]:
     """Return the SQL expression for the database's clock: epoch seconds with at least milliseconds."""
-    return literal_column(_CLOCKS[conn.dialect.name])
+    return clock_of(conn.dialect.name)
+
+
+def clock_of(dialect: str) -> ColumnElement[float]:
+    """Return the clock of a kind of database, for statements that are built once."""
+    return literal_column(_CLOCKS[dialect])
 
 
 def read_clock(conn: Connection) -> float:
     """Return the database's clock. Read it after the locks were taken: waiting takes time."""
     return float(conn.execute(select(clock(conn))).scalar_one())
+
+
+def tells_what_it_wrote(conn: Connection) -> bool:
+    """
+    Tell whether an insert or update can return its rows, which saves the round trip of reading them.
+
+    MySQL can't, and SQLAlchemy 1.4 can't on SQLite, where there is no round trip to save.
+    """
+    return conn.dialect.name == "postgresql"
 
 
 def _with_driver(url: URL) -> URL:
@@ -318,12 +332,9 @@ class Database:
             conn = plain.execution_options(jimeng_write=write)
             with conn.begin():
                 if write and conn.dialect.name == "postgresql":
-                    conn.execute(
-                        text(
-                            "SELECT set_config('lock_timeout', :lock, true), "
-                            "set_config('idle_in_transaction_session_timeout', :idle, true)"
-                        ),
-                        {"lock": str(LOCK_SECONDS * 1000), "idle": str(IDLE_SECONDS * 1000)},
+                    conn.exec_driver_sql(
+                        f"SELECT set_config('lock_timeout', '{LOCK_SECONDS * 1000}', true), "
+                        f"set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS * 1000}', true)"
                     )
                 return work(conn)
 

@@ -13,19 +13,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select
 
 from airflow_provider_jimeng.ledger.engine import read_clock
 from airflow_provider_jimeng.ledger.limits import (
     Limits,
     call_heads,
-    count_running,
     lock_scope,
     remark,
     save_limits,
 )
+from airflow_provider_jimeng.ledger.occupancy import crowd
 from airflow_provider_jimeng.ledger.records import LostRace, TaskRecord
-from airflow_provider_jimeng.ledger.rows import get, insert_task, must_get, task_record
+from airflow_provider_jimeng.ledger.rows import insert_task, must_get, must_update, task_record
 from airflow_provider_jimeng.ledger.schema import digest, tasks
 from airflow_provider_jimeng.ledger.states import TaskState, may_move
 from airflow_provider_jimeng.ledger.views import by_task_id
@@ -42,19 +42,21 @@ def record_created(
 ) -> TaskRecord:
     """Keep the id that the vendor gave for a row; see :meth:`.store.Ledger.record_created`."""
     limits_row = lock_scope(conn, record.scope)
-    kept = _kept_before(conn, record.content_key, task_id)
+    rows, taken = _lock_beside(conn, record, task_id)
+    kept = next((each for each in rows if each.task_id == task_id), None)
     if kept is not None:
         return kept
-    now = read_clock(conn)
-    row = get(conn, record.id, lock=True)
+    seen = crowd(conn, record.scope, running=True)
+    now = seen.now
+    row = next((each for each in rows if each.id == record.id), None)
     in_time = row is not None and row.state is TaskState.INTENT
     words = "" if in_time else "a late answer brought the id"
     if row is not None and may_move(row.state, TaskState.SUBMITTED):
-        moved = _take(conn, row, task_id, request_id, now, words)
+        moved = _take(conn, row, task_id, request_id, now, words, extra=taken)
     else:
         moved = _keep_beside(conn, row or record, task_id, request_id, now)
     if in_time:
-        before, running = limits_row, count_running(conn, record.scope, now)
+        before, running = limits_row, seen.counted + 1
         limits_row = replace(
             limits_row,
             learned=after_acceptance(limits_row.learned, running),
@@ -65,7 +67,8 @@ def record_created(
             limits_row = replace(limits_row, cool=CoolDown(), breaker=None, note=note)
         if limits_row != before:
             save_limits(conn, limits_row)
-    call_heads(conn, limits_row, now)
+    if seen.queued:
+        call_heads(conn, limits_row, now)
     return moved
 
 
@@ -91,15 +94,25 @@ def adopt(conn: Connection, record_id: int, task_id: str, by: str) -> TaskRecord
             content_key=row.content_key,
         )
     now = read_clock(conn)
-    moved = _take(conn, row, task_id, None, now, f"id adopted by {by}")
+    extra = _is_taken(conn, row)
+    moved = _take(conn, row, task_id, None, now, f"id adopted by {by}", extra=extra)
     call_heads(conn, limits_row, now)
     return moved
 
 
-def _kept_before(conn: Connection, content_key: str, task_id: str) -> TaskRecord | None:
-    same = (tasks.c.content_key == content_key, tasks.c.task_digest == digest(task_id))
-    row = conn.execute(select(tasks).where(*same).order_by(tasks.c.id)).first()
-    return None if row is None else task_record(row)
+def _lock_beside(conn: Connection, record: TaskRecord, task_id: str) -> tuple[list[TaskRecord], bool]:
+    """
+    Lock, of a content's rows, the one that was sent, the live one, and those that keep the id already.
+
+    :return: them, oldest first, and whether the live one is another than the one that was sent.
+    """
+    which = or_(
+        tasks.c.id == record.id, tasks.c.live_key.is_not(None), tasks.c.task_digest == digest(task_id)
+    )
+    query = select(tasks).where(tasks.c.content_key == record.content_key, which).order_by(tasks.c.id)
+    found = conn.execute(query.with_for_update()).all()
+    taken = any(row._mapping["live_key"] is not None and row._mapping["id"] != record.id for row in found)
+    return [task_record(row) for row in found], taken
 
 
 def _is_taken(conn: Connection, row: TaskRecord) -> bool:
@@ -109,9 +122,15 @@ def _is_taken(conn: Connection, row: TaskRecord) -> bool:
 
 
 def _take(
-    conn: Connection, row: TaskRecord, task_id: str, request_id: str | None, now: float, words: str
+    conn: Connection,
+    row: TaskRecord,
+    task_id: str,
+    request_id: str | None,
+    now: float,
+    words: str,
+    *,
+    extra: bool,
 ) -> TaskRecord:
-    extra = _is_taken(conn, row)
     values: dict[str, Any] = {
         "state": str(TaskState.SUBMITTED),
         "revision": row.revision + 1,
@@ -128,8 +147,7 @@ def _take(
     }
     if words:
         values["note"] = remark(row.note, now, words)
-    conn.execute(update(tasks).where(tasks.c.id == row.id).values(**values))
-    return must_get(conn, row.id)
+    return must_update(conn, row.id, **values)
 
 
 def _keep_beside(

@@ -11,15 +11,14 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 
-from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.ledger.engine import read_clock
 from airflow_provider_jimeng.ledger.keys import redact_text
-from airflow_provider_jimeng.ledger.records import Scope, SlotView, TaskRecord
-from airflow_provider_jimeng.ledger.rows import in_scope, task_record
-from airflow_provider_jimeng.ledger.schema import digest, limits, tasks, waiters
-from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.occupancy import Occupancy, count_holders, count_running, occupancy
+from airflow_provider_jimeng.ledger.records import Scope, SlotView
+from airflow_provider_jimeng.ledger.rows import bound_scope, in_scope, scope_values
+from airflow_provider_jimeng.ledger.schema import digest, limits, waiters
 from airflow_provider_jimeng.policy.slots import (
     CoolDown,
     LearnedLimit,
@@ -36,21 +35,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = [
     "Limits",
-    "Occupancy",
     "call_heads",
-    "count_holders",
-    "count_running",
     "drop_ticket",
     "free_since",
     "lock_account",
+    "lock_for_claim",
     "lock_scope",
     "note_misconfigured",
     "note_refused",
-    "occupancy",
     "queue",
     "remark",
     "save_limits",
@@ -60,12 +55,9 @@ __all__ = [
     "storable",
 ]
 
-#: An unknown counts as busy for this many times the expected processing.
-UNKNOWN_FACTOR = 1.5
 #: A waiter that was called and did not come for this long is not coming; one that does queues anew.
 DEAD_SECONDS = 86400.0
 _TEXT_MAX = 2000
-_OPEN = [str(TaskState.INTENT), str(TaskState.SUBMITTED), str(TaskState.UNKNOWN)]
 
 
 def storable(words: str) -> str:
@@ -107,18 +99,34 @@ class Limits:
         return None if self.breaker is None or half_open(self.cool, now) else self.breaker
 
 
+_QUEUE = select(waiters.c.id, waiters.c.called_at).where(bound_scope(waiters)).order_by(waiters.c.id)
+_ROW = select(limits).where(bound_scope(limits))
+_LOCKED = _ROW.with_for_update()
+_OF_ACCOUNT = and_(
+    limits.c.account == bindparam("of_account"), limits.c.endpoint == "", limits.c.req_key == ""
+)
+# The empty string sorts first everywhere: the account's row is locked first.
+_LOCKED_WITH_ACCOUNT = (
+    select(limits)
+    .where(or_(_OF_ACCOUNT, bound_scope(limits)))
+    .order_by(limits.c.endpoint, limits.c.req_key)
+    .with_for_update()
+)
+
+
 def _account_scope(account: str) -> Scope:
     return Scope(account, "", "")
 
 
 def _read(conn: Connection, scope: Scope, *, lock: bool) -> Limits | None:
-    query = select(limits).where(in_scope(limits, scope))
-    row = conn.execute(query.with_for_update() if lock else query).first()
-    if row is None:
-        return None
+    row = conn.execute(_LOCKED if lock else _ROW, scope_values(scope)).first()
+    return None if row is None else _limits(row)
+
+
+def _limits(row: Any) -> Limits:
     values = row._mapping
     return Limits(
-        scope=scope,
+        scope=Scope(values["account"], values["endpoint"], values["req_key"]),
         configured=values["configured"],
         learned=LearnedLimit(values["proven"], values["ceiling"], values["probe_after"], values["refusals"]),
         cool=CoolDown(values["cooldown_until"], values["cooldown_streak"]),
@@ -152,13 +160,15 @@ def save_limits(conn: Connection, row: Limits) -> None:
 
 def lock_scope(conn: Connection, scope: Scope) -> Limits:
     """Lock a scope's row until the transaction ends; makes it where it is missing."""
-    found = _read(conn, scope, lock=True)
-    if found is None:
-        # A twin that does the same wins the primary key; the whole work is then tried again.
-        found = Limits(scope)
-        keys = {"account": scope.account, "endpoint": scope.endpoint, "req_key": scope.req_key}
-        conn.execute(insert(limits).values(**keys, **_values(found)))
-    return found
+    return _read(conn, scope, lock=True) or _make(conn, scope)
+
+
+def _make(conn: Connection, scope: Scope) -> Limits:
+    # A twin that does the same wins the primary key; the whole work is then tried again.
+    made = Limits(scope)
+    keys = {"account": scope.account, "endpoint": scope.endpoint, "req_key": scope.req_key}
+    conn.execute(insert(limits).values(**keys, **_values(made)))
+    return made
 
 
 def lock_account(conn: Connection, account: str) -> Limits:
@@ -166,70 +176,17 @@ def lock_account(conn: Connection, account: str) -> Limits:
     return lock_scope(conn, _account_scope(account))
 
 
-@dataclass(frozen=True, slots=True)
-class Occupancy:
-    """
-    Who holds the slots of a scope, as derived from its rows.
-
-    :param holders: oldest first.
-    :param running: how many of them are known to run at the vendor.
-    :param aged_at: when the last one stopped counting by age alone.
-    """
-
-    holders: tuple[TaskRecord, ...]
-    running: int
-    aged_at: float | None
-
-
-def _holds_until(record: TaskRecord) -> float:
-    if record.state is TaskState.SUBMITTED:
-        return (record.submitted_at or record.created_at) + TASK_LIFETIME_SECONDS
-    unknown = UNKNOWN_FACTOR * record.expected_seconds
-    if record.state is TaskState.UNKNOWN:
-        return record.base + unknown
-    # The next claim makes an unknown of a stale intent: who only reads must see the slot come free all the
-    # same.
-    return record.base + max(record.send_deadline, unknown)
-
-
-def occupancy(conn: Connection, scope: Scope, now: float) -> Occupancy:
-    """Derive who holds the slots of a scope."""
-    query = select(tasks).where(in_scope(tasks, scope), tasks.c.state.in_(_OPEN)).order_by(tasks.c.id)
-    rows = [task_record(row) for row in conn.execute(query)]
-    holders = tuple(row for row in rows if now < _holds_until(row))
-    aged = [until for until in map(_holds_until, rows) if until <= now]
-    running = sum(row.state is TaskState.SUBMITTED for row in holders)
-    return Occupancy(holders, running, max(aged, default=None))
-
-
-def count_holders(conn: Connection, scope: Scope, now: float) -> int:
-    """Count what :func:`occupancy` lists, where nobody needs the list: an account may have thousands."""
-    unknown = UNKNOWN_FACTOR * tasks.c.expected_seconds
-    sent = func.coalesce(tasks.c.sent_at, tasks.c.created_at)
-    longer = case((tasks.c.send_deadline > unknown, tasks.c.send_deadline), else_=unknown)
-    until = case(
-        (tasks.c.state == str(TaskState.SUBMITTED), _submitted_until()),
-        (tasks.c.state == str(TaskState.UNKNOWN), sent + unknown),
-        else_=sent + longer,
-    )
-    held = and_(in_scope(tasks, scope), tasks.c.state.in_(_OPEN), until > now)
-    return int(conn.execute(select(func.count()).select_from(tasks).where(held)).scalar_one())
-
-
-def count_running(conn: Connection, scope: Scope, now: float) -> int:
-    """Count the tasks of a scope that are known to run at the vendor, as :func:`occupancy` does."""
-    held = and_(in_scope(tasks, scope), tasks.c.state == str(TaskState.SUBMITTED), _submitted_until() > now)
-    return int(conn.execute(select(func.count()).select_from(tasks).where(held)).scalar_one())
-
-
-def _submitted_until() -> ColumnElement[float]:
-    return func.coalesce(tasks.c.submitted_at, tasks.c.created_at) + TASK_LIFETIME_SECONDS
+def lock_for_claim(conn: Connection, scope: Scope) -> tuple[Limits, Limits]:
+    """Lock the account's row and then the scope's, in one round trip; makes those that are missing."""
+    account = _account_scope(scope.account)
+    rows = conn.execute(_LOCKED_WITH_ACCOUNT, scope_values(scope))
+    found = {row.scope: row for row in map(_limits, rows)}
+    return found.get(account) or _make(conn, account), found.get(scope) or _make(conn, scope)
 
 
 def queue(conn: Connection, scope: Scope) -> list[Ticket]:
     """Return the tickets of a scope, oldest first."""
-    query = select(waiters.c.id, waiters.c.called_at).where(in_scope(waiters, scope)).order_by(waiters.c.id)
-    return [Ticket(row[0], row[1]) for row in conn.execute(query)]
+    return [Ticket(row[0], row[1]) for row in conn.execute(_QUEUE, scope_values(scope))]
 
 
 def free_since(row: Limits, occupied: Occupancy, now: float) -> float | None:

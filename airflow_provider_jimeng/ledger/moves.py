@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from airflow_provider_jimeng.ledger.engine import clock, read_clock
 from airflow_provider_jimeng.ledger.limits import Limits, call_heads, lock_scope, remark, storable
 from airflow_provider_jimeng.ledger.records import LostRace, TaskRecord, TooEarly
-from airflow_provider_jimeng.ledger.rows import must_get
+from airflow_provider_jimeng.ledger.rows import must_get, must_update, update_task
 from airflow_provider_jimeng.ledger.schema import tasks
 from airflow_provider_jimeng.ledger.states import TaskState, may_move
 
@@ -45,29 +45,30 @@ def begin_send(conn: Connection, record: TaskRecord, token: str) -> TaskRecord:
     """
     now: Any = clock(conn)
     fresh = now - func.coalesce(tasks.c.sent_at, tasks.c.created_at) <= tasks.c.send_deadline
-    mine = (tasks.c.id == record.id, tasks.c.state == str(_S.INTENT), fresh)
-    granted = conn.execute(
-        update(tasks)
-        .where(*mine, tasks.c.revision == record.revision)
-        .values(
-            sent_at=now,
-            send_count=tasks.c.send_count + 1,
-            revision=tasks.c.revision + 1,
-            send_token=token,
-        )
+    mine = (tasks.c.state == str(_S.INTENT), fresh)
+    granted = update_task(
+        conn,
+        record.id,
+        *mine,
+        tasks.c.revision == record.revision,
+        sent_at=now,
+        send_count=tasks.c.send_count + 1,
+        revision=tasks.c.revision + 1,
+        send_token=token,
     )
-    if granted.rowcount != 1:
-        before = conn.execute(select(tasks.c.id).where(*mine, tasks.c.send_token == token)).first()
-        if before is None:
-            row = must_get(conn, record.id)
-            raise LostRace(
-                f"The intent may not be sent any more: it is {row.state}, revision {row.revision} (seen: "
-                f"{record.revision}), or older than {record.send_deadline:g} s. Nothing was sent. "
-                "Look the content up again.",
-                content_key=record.content_key,
-                task_id=row.task_id,
-            )
-    return must_get(conn, record.id)
+    if granted is not None:
+        return granted
+    before = select(tasks.c.id).where(tasks.c.id == record.id, *mine, tasks.c.send_token == token)
+    row = must_get(conn, record.id)
+    if conn.execute(before).first() is None:
+        raise LostRace(
+            f"The intent may not be sent any more: it is {row.state}, revision {row.revision} (seen: "
+            f"{record.revision}), or older than {record.send_deadline:g} s. Nothing was sent. "
+            "Look the content up again.",
+            content_key=record.content_key,
+            task_id=row.task_id,
+        )
+    return row
 
 
 def change(conn: Connection, row: TaskRecord, target: TaskState, now: float, **values: Any) -> TaskRecord:
@@ -85,12 +86,7 @@ def change(conn: Connection, row: TaskRecord, target: TaskState, now: float, **v
         values.update(live_key=_free_key(conn, row), possibly_billed=row.extra)
     if row.state is _S.SUBMITTED:
         values.update(finished_at=now, elapsed=max(0.0, now - (row.submitted_at or now)))
-    conn.execute(
-        update(tasks)
-        .where(tasks.c.id == row.id)
-        .values(state=str(target), revision=row.revision + 1, **values)
-    )
-    return must_get(conn, row.id)
+    return must_update(conn, row.id, state=str(target), revision=row.revision + 1, **values)
 
 
 def _free_key(conn: Connection, row: TaskRecord) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
+from airflow_provider_jimeng.ledger.engine import tells_what_it_wrote
 from airflow_provider_jimeng.ledger.records import LandingRecord, LostRace, Provenance, Scope, TaskRecord
 from airflow_provider_jimeng.ledger.schema import digest, tasks
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -16,8 +17,24 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["get", "in_scope", "insert_task", "landing_record", "must_get", "new_id", "task_record"]
+__all__ = [
+    "bound_scope",
+    "get",
+    "in_scope",
+    "insert_task",
+    "landing_record",
+    "must_get",
+    "must_update",
+    "new_id",
+    "scope_values",
+    "task_record",
+    "update_task",
+]
 
+_BY_ID = select(tasks).where(tasks.c.id == bindparam("row"))
+_LOCKED_BY_ID = _BY_ID.with_for_update()
+_INSERT = insert(tasks)
+_INSERT_TOLD = _INSERT.returning(tasks)
 _PLAIN = [name for name in TaskRecord.__dataclass_fields__ if name not in ("state", "scope", "provenance")]
 
 
@@ -60,10 +77,27 @@ def in_scope(table: Any, scope: Scope) -> ColumnElement[bool]:
     )
 
 
+def bound_scope(table: Any) -> ColumnElement[bool]:
+    """
+    Return :func:`in_scope` for a statement that is built once and run with :func:`scope_values`.
+
+    Building a statement costs about as much as running it; those of a submit are built once in a process.
+    """
+    return and_(
+        table.c.account == bindparam("of_account"),
+        table.c.endpoint == bindparam("of_endpoint"),
+        table.c.req_key == bindparam("of_req_key"),
+    )
+
+
+def scope_values(scope: Scope) -> dict[str, str]:
+    """Return the parameters of :func:`bound_scope`."""
+    return {"of_account": scope.account, "of_endpoint": scope.endpoint, "of_req_key": scope.req_key}
+
+
 def get(conn: Connection, record_id: int, *, lock: bool = False) -> TaskRecord | None:
     """Return a row by its number; ``lock`` keeps others from moving it until the transaction ends."""
-    query = select(tasks).where(tasks.c.id == record_id)
-    row = conn.execute(query.with_for_update() if lock else query).first()
+    row = conn.execute(_LOCKED_BY_ID if lock else _BY_ID, {"row": record_id}).first()
     return None if row is None else task_record(row)
 
 
@@ -73,13 +107,32 @@ def must_get(conn: Connection, record_id: int, *, lock: bool = False) -> TaskRec
 
     :raises LostRace: it is not: somebody pruned or restored the ledger.
     """
-    found = get(conn, record_id, lock=lock)
+    return _there(get(conn, record_id, lock=lock), record_id)
+
+
+def _there(found: TaskRecord | None, record_id: int) -> TaskRecord:
     if found is None:
         raise LostRace(
             f"Row {record_id} of the ledger is gone; nothing was changed. Look whether somebody pruned or "
             "restored the ledger."
         )
     return found
+
+
+def update_task(
+    conn: Connection, record_id: int, *conditions: ColumnElement[bool], **values: Any
+) -> TaskRecord | None:
+    """Change a row where the conditions hold, and return it as it is then; ``None``: they don't hold."""
+    change = update(tasks).where(tasks.c.id == record_id, *conditions).values(**values)
+    if tells_what_it_wrote(conn):
+        row = conn.execute(change.returning(tasks)).first()
+        return None if row is None else task_record(row)
+    return get(conn, record_id) if conn.execute(change).rowcount == 1 else None
+
+
+def must_update(conn: Connection, record_id: int, **values: Any) -> TaskRecord:
+    """Change a row that is locked, and return it as it is then."""
+    return _there(update_task(conn, record_id, **values), record_id)
 
 
 def new_id(done: Any) -> int:
@@ -127,5 +180,6 @@ def insert_task(
         "send_count": 0,
         "note": "",
     }
-    done = conn.execute(insert(tasks).values(**{**row, **values}))
-    return must_get(conn, new_id(done))
+    if tells_what_it_wrote(conn):
+        return task_record(conn.execute(_INSERT_TOLD, {**row, **values}).one())
+    return must_get(conn, new_id(conn.execute(_INSERT, {**row, **values})))

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, bindparam, case, func, or_, select
 
 from airflow_provider_jimeng.ledger.rows import in_scope, landing_record, task_record
 from airflow_provider_jimeng.ledger.schema import digest, landings, tasks
@@ -15,6 +15,7 @@ from airflow_provider_jimeng.ledger.states import LIVE, TaskState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
     from sqlalchemy.sql.elements import ColumnElement
 
@@ -42,6 +43,16 @@ def came_to_nothing() -> ColumnElement[bool]:
     return or_(tasks.c.state == str(TaskState.REJECTED), given_up)
 
 
+def _latest() -> Select[Any]:
+    standing = and_(tasks.c.extra, ~tasks.c.superseded, tasks.c.state.in_([str(state) for state in LIVE]))
+    rank = case((tasks.c.live_key.is_not(None), 0), (standing, 1), (came_to_nothing(), 3), else_=2)
+    query = select(tasks).where(tasks.c.content_key == bindparam("content"))
+    return query.order_by(rank, tasks.c.attempt.desc()).limit(1)
+
+
+_LATEST = _latest()
+
+
 def latest(conn: Connection, content_key: str) -> TaskRecord | None:
     """
     Return what stands for a content now.
@@ -49,10 +60,7 @@ def latest(conn: Connection, content_key: str) -> TaskRecord | None:
     The live row; else a further id of it that still stands for paid work; else its newest attempt, of which
     those that certainly created nothing come last: they don't hide a verdict or a result that was paid for.
     """
-    standing = and_(tasks.c.extra, ~tasks.c.superseded, tasks.c.state.in_([str(state) for state in LIVE]))
-    rank = case((tasks.c.live_key.is_not(None), 0), (standing, 1), (came_to_nothing(), 3), else_=2)
-    query = select(tasks).where(tasks.c.content_key == content_key)
-    row = conn.execute(query.order_by(rank, tasks.c.attempt.desc()).limit(1)).first()
+    row = conn.execute(_LATEST, {"content": content_key}).first()
     return None if row is None else task_record(row)
 
 

@@ -221,6 +221,16 @@ def test_an_unconfigured_limit_is_learned_from_acceptances_and_50430(bench: Benc
     assert (limit(), bench.limits_row().ceiling) == (4, None)
 
 
+def test_an_acceptance_that_proves_one_more_slot_calls_who_waits(bench: Bench):
+    """Of two unproven slots one was tried; whoever came meanwhile is not left to its own clock."""
+    record = bench.sent(configured_limit=None)
+    waiting = bench.must_wait(configured_limit=None)
+    assert [ticket.called_at for ticket in bench.tickets()] == [None]
+    bench.ledger.record_created(record, unique())
+    assert [ticket.id for ticket in bench.tickets() if ticket.called_at is not None] == [waiting.ticket_id]
+    assert bench.ledger.slot_view(bench.scope, None).entitled == {waiting.ticket_id}
+
+
 def test_a_refusal_of_the_rate_teaches_no_limit_and_the_callers_count_rules(bench: Bench):
     bench.ledger.note_refused(bench.scope, kind="rate")
     assert bench.limits_row().ceiling is None
