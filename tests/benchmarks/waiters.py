@@ -45,6 +45,17 @@ class Count:
     polls = 0
 
 
+def _signed(task_id: str, settings: AccountSettings) -> SignedRequest:
+    return build_request(
+        endpoint=settings.endpoint,
+        credentials=settings.credentials,
+        action=RESULT_ACTION,
+        version=API_VERSION,
+        body=encode_body(query_body(MOTION_IMITATION, task_id)),
+        date=dt.datetime.now(dt.UTC),
+    )
+
+
 class _Rival(BaseTrigger):
     """A trigger as people write them: ask, sleep, ask again; our signature, our reading of answers."""
 
@@ -62,15 +73,7 @@ class _Rival(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         await asyncio.sleep(random.random() * self.interval)
         while True:
-            request = build_request(
-                endpoint=self.settings.endpoint,
-                credentials=self.settings.credentials,
-                action=RESULT_ACTION,
-                version=API_VERSION,
-                body=encode_body(query_body(MOTION_IMITATION, self.poll_of)),
-                date=dt.datetime.now(dt.UTC),
-            )
-            status = await self.ask(request)
+            status = await self.ask(_signed(self.poll_of, self.settings))
             Count.polls += 1
             if status == "done":
                 yield TriggerEvent({"task_id": self.poll_of})
@@ -99,6 +102,35 @@ class ThreadPerPoll(_Rival):
         return status_of(parse_answer(answer.status_code, answer.headers, answer.content))
 
 
+class Bare(BaseTrigger):
+    """The least that a question can cost: one session, bytes made once, an answer that nobody looks at."""
+
+    session: aiohttp.ClientSession | None = None
+    request: SignedRequest
+
+    def __init__(self, interval: float, settings: AccountSettings) -> None:
+        super().__init__()
+        self.interval, self.settings = interval, settings
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return type(self).__qualname__, {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        await asyncio.sleep(random.random() * self.interval)
+        if Bare.session is None:
+            Bare.session = aiohttp.ClientSession()
+            Bare.request = _signed("1", self.settings)
+        while True:
+            asked = Bare.session.post(
+                Bare.request.url, headers=wire_headers(Bare.request), data=Bare.request.body
+            )
+            async with asked as response:
+                await response.read()
+            Count.polls += 1
+            await asyncio.sleep(self.interval)
+        yield TriggerEvent({})
+
+
 async def _counted(client: AsyncClient, req_key: str, task_id: str) -> Any:
     answer = await _query(client, req_key, task_id)
     Count.polls += 1
@@ -114,6 +146,8 @@ def trigger_maker(who: str, interval: float, settings: AccountSettings) -> Calla
         return lambda task_id: SessionPerPoll(task_id, interval, settings)
     if who == "thread":
         return lambda task_id: ThreadPerPoll(task_id, interval, settings)
+    if who == "bare":
+        return lambda task_id: Bare(interval, settings)
     setattr(AsyncClient, "query", _counted)
 
     def ours(task_id: str) -> BaseTrigger:
@@ -166,6 +200,8 @@ async def measure(who: str, tasks: list[str], interval: float, seconds: float) -
     for each in (ticks, *waits):
         each.cancel()
     ended = await asyncio.gather(ticks, *waits, return_exceptions=True)
+    if Bare.session is not None:
+        await Bare.session.close()
     failed = [repr(each) for each in ended if not isinstance(each, asyncio.CancelledError)]
     return {
         "waits": len(waits),
@@ -185,7 +221,7 @@ async def measure(who: str, tasks: list[str], interval: float, seconds: float) -
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("who", choices=("ours", "session", "thread", "nobody"))
+    parser.add_argument("who", choices=("ours", "session", "thread", "bare", "nobody"))
     parser.add_argument("--interval", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     chosen = parser.parse_args()

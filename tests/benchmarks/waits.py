@@ -5,8 +5,9 @@ Two thousand waits in one event loop, as in a triggerer whose capacity was raise
     python -m tests.benchmarks.waits [--waits 2000] [--records FILE]
 
 Ours (one session per loop, shared by all who wait) beside a session per poll, and beside ``requests`` in
-``asyncio.to_thread``; and a loop that does nothing, which tells what the machine itself does to a loop. Each
-is a process of its own, in turns; the vendor is another.
+``asyncio.to_thread``. What the machine does: a loop that does nothing tells what it does to a loop, and
+``aiohttp`` alone (one session, the same bytes each time, the answer is read and thrown away) the least that a
+question can cost on it. Each is a process of its own, in turns; the vendor is another.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ WHO = {
     "ours": "ours",
     "session": "a session per poll",
     "thread": "requests in to_thread",
+    "bare": "aiohttp alone",
     "nobody": "an empty loop",
 }
 
