@@ -153,8 +153,10 @@ class Fresh:
     folder: Path
 
     def _run(self, code: str, *arguments: str) -> str:
+        # As after an installation: with byte code, which the first process writes.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment = {
-            **os.environ,
+            **inherited,
             "PYTHONPATH": str(ROOT),
             "AIRFLOW_HOME": str(self.folder),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
