@@ -104,6 +104,9 @@ def _lock_beside(conn: Connection, record: TaskRecord, task_id: str) -> tuple[li
     """
     Lock, of a content's rows, the one that was sent, the live one, and those that keep the id already.
 
+    InnoDB locks all that it reads, so every row of the content: who deletes old ones at that moment is waited
+    for, or one of both is tried again.
+
     :return: them, oldest first, and whether the live one is another than the one that was sent.
     """
     which = or_(

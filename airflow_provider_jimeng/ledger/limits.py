@@ -102,13 +102,12 @@ class Limits:
 _QUEUE = select(waiters.c.id, waiters.c.called_at).where(bound_scope(waiters)).order_by(waiters.c.id)
 _ROW = select(limits).where(bound_scope(limits))
 _LOCKED = _ROW.with_for_update()
-_OF_ACCOUNT = and_(
-    limits.c.account == bindparam("of_account"), limits.c.endpoint == "", limits.c.req_key == ""
-)
+_OF_ACCOUNT = and_(limits.c.endpoint == "", limits.c.req_key == "")
+_OF_SCOPE = and_(limits.c.endpoint == bindparam("of_endpoint"), limits.c.req_key == bindparam("of_req_key"))
 # The empty string sorts first everywhere: the account's row is locked first.
 _LOCKED_WITH_ACCOUNT = (
     select(limits)
-    .where(or_(_OF_ACCOUNT, bound_scope(limits)))
+    .where(limits.c.account == bindparam("of_account"), or_(_OF_ACCOUNT, _OF_SCOPE))
     .order_by(limits.c.endpoint, limits.c.req_key)
     .with_for_update()
 )
@@ -120,13 +119,14 @@ def _account_scope(account: str) -> Scope:
 
 def _read(conn: Connection, scope: Scope, *, lock: bool) -> Limits | None:
     row = conn.execute(_LOCKED if lock else _ROW, scope_values(scope)).first()
-    return None if row is None else _limits(row)
+    return None if row is None else _limits(row, scope)
 
 
-def _limits(row: Any) -> Limits:
+def _limits(row: Any, scope: Scope) -> Limits:
+    # The caller's names: a database may take others for equal (MySQL: with a space at their end).
     values = row._mapping
     return Limits(
-        scope=Scope(values["account"], values["endpoint"], values["req_key"]),
+        scope=scope,
         configured=values["configured"],
         learned=LearnedLimit(values["proven"], values["ceiling"], values["probe_after"], values["refusals"]),
         cool=CoolDown(values["cooldown_until"], values["cooldown_streak"]),
@@ -160,15 +160,13 @@ def save_limits(conn: Connection, row: Limits) -> None:
 
 def lock_scope(conn: Connection, scope: Scope) -> Limits:
     """Lock a scope's row until the transaction ends; makes it where it is missing."""
-    return _read(conn, scope, lock=True) or _make(conn, scope)
-
-
-def _make(conn: Connection, scope: Scope) -> Limits:
-    # A twin that does the same wins the primary key; the whole work is then tried again.
-    made = Limits(scope)
-    keys = {"account": scope.account, "endpoint": scope.endpoint, "req_key": scope.req_key}
-    conn.execute(insert(limits).values(**keys, **_values(made)))
-    return made
+    found = _read(conn, scope, lock=True)
+    if found is None:
+        # A twin that does the same wins the primary key; the whole work is then tried again.
+        found = Limits(scope)
+        keys = {"account": scope.account, "endpoint": scope.endpoint, "req_key": scope.req_key}
+        conn.execute(insert(limits).values(**keys, **_values(found)))
+    return found
 
 
 def lock_account(conn: Connection, account: str) -> Limits:
@@ -179,9 +177,11 @@ def lock_account(conn: Connection, account: str) -> Limits:
 def lock_for_claim(conn: Connection, scope: Scope) -> tuple[Limits, Limits]:
     """Lock the account's row and then the scope's, in one round trip; makes those that are missing."""
     account = _account_scope(scope.account)
-    rows = conn.execute(_LOCKED_WITH_ACCOUNT, scope_values(scope))
-    found = {row.scope: row for row in map(_limits, rows)}
-    return found.get(account) or _make(conn, account), found.get(scope) or _make(conn, scope)
+    rows = [_limits(row, scope) for row in conn.execute(_LOCKED_WITH_ACCOUNT, scope_values(scope))]
+    if len(rows) == 2:
+        return replace(rows[0], scope=account), rows[1]
+    # What a twin made while this waited for the account is not in the answer: look again, under the lock.
+    return lock_scope(conn, account), lock_scope(conn, scope)
 
 
 def queue(conn: Connection, scope: Scope) -> list[Ticket]:

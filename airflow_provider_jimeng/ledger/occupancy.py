@@ -76,7 +76,7 @@ class Crowd:
 
 def crowd(conn: Connection, scope: Scope, *, running: bool = False) -> Crowd:
     """
-    Read the clock, count, and tell whether anybody waits, in one round trip.
+    Read the clock, count, and tell whether anybody waits, in one round trip, after the locks were taken.
 
     :param running: count what is known to run at the vendor; else all that hold a slot.
     """
