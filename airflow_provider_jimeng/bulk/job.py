@@ -208,7 +208,9 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     counts = ", ".join(f"{summary[str(each)]} {each}" for each in Outcome if summary[str(each)])
     if bad > allowed:
         raise JimengToleranceExceededError(
-            f"{bad} of {summary['total']} items came to nothing, {allowed} may ({counts}). {where}"
+            f"{bad} of {summary['total']} items came to nothing, and tolerance allows {allowed} ({counts}). "
+            "What landed is not paid again: correct what the report lists, and run the same manifest again. "
+            f"{where}"
         )
     if skipped > finished.unlanded:
         raise JimengRunIncompleteError(

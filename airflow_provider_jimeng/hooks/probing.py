@@ -17,7 +17,7 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks.inputs import fetchable
 from airflow_provider_jimeng.hooks.ledger import option
-from airflow_provider_jimeng.ledger.keys import canonical_url
+from airflow_provider_jimeng.ledger.keys import canonical_url, redact_url
 from airflow_provider_jimeng.media.guard import FetchError, RefusedAddressError
 from airflow_provider_jimeng.media.probe import can_probe, flaws_of
 from airflow_provider_jimeng.media.ranges import Gone, Unreadable
@@ -93,8 +93,8 @@ class Prober:
             flaws = self._flaws(kind, url, field, limits)
             if flaws:
                 raise JimengInputError(
-                    f"{field}: {'; '.join(flaws)}. Nothing was sent, nothing was paid. (probe=False leaves "
-                    "the judgement to the vendor)",
+                    f"{field}: {'; '.join(flaws)}. Nothing was sent, nothing was paid. Correct the input; "
+                    "probe=False leaves the judgement to the vendor",
                     content_key=wanted.key,
                 )
 
@@ -129,7 +129,7 @@ class Prober:
             try:
                 return flaws_of(kind, url, self._guard, limits)
             except Gone as error:
-                return [str(error)]
+                return [f"{error} for {redact_url(url)}"]
             except RefusedAddressError as error:
                 raise JimengInputError(f"{field}: {error.message} Nothing was paid.") from None
             except Unreadable as error:

@@ -21,7 +21,8 @@ from tests.docs.pages import ROOT, page, section
 def script(port: int) -> str:
     """Return the commands of the first way, with a port that is free."""
     text = page("docs/quickstart.md")
-    parts = [section(text, "## A home for Airflow"), section(text, "## With the local vendor")]
+    names = ("## A home for Airflow", "## With the local vendor", "## When you are done")
+    parts = [section(text, name) for name in names]
     lines = ["set -eu", *(line for part in parts for line in of_text(part))]
     return "\n".join(lines).replace("8090", str(port))
 

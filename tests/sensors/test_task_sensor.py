@@ -150,6 +150,19 @@ def test_a_landed_task_whose_result_the_vendor_deleted_is_still_done(bench: Benc
     assert bench.land(result, DagRun("run-2"))["uri"] == bench.output
 
 
+@modes
+def test_a_landed_task_that_the_vendor_forgot_early_is_still_done(bench: Bench, mode: dict[str, Any]) -> None:
+    """Whoever is told that it has expired pays again for a file that is there."""
+    reference = bench.submit()
+    bench.land(bench.wait(reference))
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 60")
+    result = bench.wait(reference, DagRun("run-2"), **mode)
+    assert (result["status"], result["video_url"]) == ("done", None)
+    assert bench.land(result, DagRun("run-2"))["uri"] == bench.output
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
 @pytest.mark.parametrize("given", [{}, {"task": {"task_id": "1", "req_key": "a"}, "vendor_task_id": "1"}])
 def test_exactly_one_way_of_naming_the_task_is_needed(bench: Bench, given: dict[str, Any]) -> None:
     with pytest.raises(JimengInputError, match="vendor_task_id"):
