@@ -51,6 +51,8 @@ _ABOUT_TASK = frozenset(
     }
 )
 _REMEMBERED_STATUSES = 8
+#: Queries in a row without a usable answer, after which a wait says so.
+_WORTH_TELLING = 3
 _EXPIRED = (
     "the task was not fetched before the vendor forgot it, 12 hours after its submit; it may have been billed"
 )
@@ -327,6 +329,10 @@ def _nothing_learnt(
 ) -> tuple[PollState, PollDecision]:
     settings = moment.settings
     state = replace(state, failures=state.failures + 1)
+    if trouble.kind is PollKind.WAIT and state.failures >= _WORTH_TELLING:
+        # One that fails says nothing; who looks at a wait in an outage should not read that all is well.
+        note = f"the vendor gives no usable answer ({trouble.message}); it is asked on, and nothing is lost"
+        trouble = replace(trouble, note=trouble.note or note)
     asked = None if trouble.retry_after is None else min(trouble.retry_after, settings.retry_cap)
     delay = backoff_delay(
         state.failures, base=settings.min_delay, cap=settings.retry_cap, jitter=0.0, retry_after=asked

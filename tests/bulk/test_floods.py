@@ -67,7 +67,8 @@ def test_a_storm_of_refused_submits_costs_a_handful_of_calls(works: Works, emu: 
     assert works.paid_twice() == []
     assert most_within(calls.submits, 1.0) <= 3 * SUBMIT_QPS + 1 + LATENESS
     refused = sum(works.refused.values())
-    assert 2 <= refused <= 10, "cool-downs of 0.3, 0.6 and 1 s, with the sends under way at the first"
+    # All eight slots may be under way when the first is refused; then the cool-downs of 0.3, 0.6 and 1 s.
+    assert 2 <= refused <= 8 + 4
     assert len(calls.submits) == 16 + refused
 
 
