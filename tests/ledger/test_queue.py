@@ -68,6 +68,16 @@ def test_who_finds_no_slot_is_told_who_holds_them_oldest_first(bench: Bench):
     assert bench.must_wait().ahead == 1
 
 
+def test_who_finds_no_slot_is_told_when_the_first_holder_is_expected_to_be_done(bench: Bench):
+    later = bench.submitted(configured_limit=2, expected_seconds=50.0)
+    first = bench.submitted(configured_limit=2, expected_seconds=30.0)
+    bench.age(later, 5.0)
+    bench.age(first, 10.0)
+    assert bench.must_wait().retry_after_seconds == pytest.approx(20.0, abs=3.0)
+    bench.age(first, 300.0)
+    assert bench.must_wait().retry_after_seconds == 1.0, "one that is overdue is looked at soon"
+
+
 def test_without_a_slot_at_all_the_wait_is_short_and_has_no_holders(bench: Bench):
     wait = bench.must_wait(configured_limit=0)
     assert (wait.reason, wait.holders, wait.retry_after_seconds) == ("slots", (), 1.0)
