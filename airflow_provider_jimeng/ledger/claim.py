@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import and_, case, func, insert, select, update
+from sqlalchemy import and_, case, func, insert, literal_column, select, update
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
-from airflow_provider_jimeng.ledger.engine import clock_of
+from airflow_provider_jimeng.ledger.engine import clock_words
 from airflow_provider_jimeng.ledger.limits import (
     Limits,
     blocked_by,
@@ -104,12 +104,12 @@ def _is_free(row: Limits, seen: Crowd) -> bool:
 
 def settle_stale(conn: Connection, scope: Scope) -> None:
     """Make an ``unknown`` of every intent of a scope whose owner was silent for longer than its deadline."""
-    conn.execute(_settling(conn.dialect.name), scope_values(scope))
+    conn.execute(_settling(clock_words(conn)), scope_values(scope))
 
 
 @cache
-def _settling(dialect: str) -> Update:
-    now: Any = clock_of(dialect)
+def _settling(clock: str) -> Update:
+    now: Any = literal_column(clock)
     stale = and_(
         bound_scope(tasks),
         tasks.c.state == str(TaskState.INTENT),

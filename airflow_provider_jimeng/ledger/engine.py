@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Database", "clock", "clock_of", "database_for", "read_clock", "tells_what_it_wrote"]
+__all__ = ["Database", "clock", "clock_words", "database_for", "read_clock", "tells_what_it_wrote"]
 
 _T = TypeVar("_T")
 
@@ -86,12 +86,12 @@ _DRIVERS = {
 
 def clock(conn: Connection) -> ColumnElement[float]:
     """Return the SQL expression for the database's clock: epoch seconds with at least milliseconds."""
-    return clock_of(conn.dialect.name)
+    return literal_column(clock_words(conn))
 
 
-def clock_of(dialect: str) -> ColumnElement[float]:
-    """Return the clock of a kind of database, for statements that are built once."""
-    return literal_column(_CLOCKS[dialect])
+def clock_words(conn: Connection) -> str:
+    """Return the words of :func:`clock`: what a statement that is built once is built for."""
+    return _CLOCKS[conn.dialect.name]
 
 
 def read_clock(conn: Connection) -> float:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import and_, case, func, literal_column, select
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
-from airflow_provider_jimeng.ledger.engine import clock_of
+from airflow_provider_jimeng.ledger.engine import clock_words
 from airflow_provider_jimeng.ledger.rows import bound_scope, in_scope, scope_values, task_record
 from airflow_provider_jimeng.ledger.schema import tasks, waiters
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -80,13 +80,13 @@ def crowd(conn: Connection, scope: Scope, *, running: bool = False) -> Crowd:
 
     :param running: count what is known to run at the vendor; else all that hold a slot.
     """
-    row = conn.execute(_crowding(conn.dialect.name, running), scope_values(scope)).one()
+    row = conn.execute(_crowding(clock_words(conn), running), scope_values(scope)).one()
     return Crowd(float(row[0]), int(row[1]), bool(row[2]))
 
 
 @cache
-def _crowding(dialect: str, running: bool) -> Select[Any]:
-    now: Any = clock_of(dialect)
+def _crowding(clock: str, running: bool) -> Select[Any]:
+    now: Any = literal_column(clock)
     counted = _running(now) if running else _holding(now)
     count = select(func.count()).select_from(tasks).where(counted).scalar_subquery()
     return select(now, count, select(waiters.c.id).where(bound_scope(waiters)).exists())

@@ -67,8 +67,9 @@ def test_a_storm_of_refused_submits_costs_a_handful_of_calls(works: Works, emu: 
     assert works.paid_twice() == []
     assert most_within(calls.submits, 1.0) <= 3 * SUBMIT_QPS + 1 + LATENESS
     refused = sum(works.refused.values())
-    # All eight slots may be under way when the first is refused; then the cool-downs of 0.3, 0.6 and 1 s.
-    assert 2 <= refused <= 8 + 4
+    # Three bursts of at most eight slots, between cool-downs of 0.3, 0.6 and 1 s; mostly the first refusal of
+    # a burst stops it after three or four.
+    assert 2 <= refused <= 20
     assert len(calls.submits) == 16 + refused
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from airflow_provider_jimeng.ledger import engine as databases
 from airflow_provider_jimeng.ledger.engine import database_for
+from airflow_provider_jimeng.ledger.occupancy import crowd
 from airflow_provider_jimeng.ledger.states import TaskState
 
 from tests.ledger.kit import Bench, unique
@@ -63,3 +65,12 @@ def test_it_takes_no_more_when_the_account_is_busy(bench: Bench, counting: Count
     with counting() as seen:
         bench.ledger.begin_send(bench.claimed(configured_limit=100))
     assert len(seen) == 8
+
+
+def test_a_statement_that_is_built_once_asks_todays_clock(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """Whoever puts another clock in (a simulation) does not leave it to those who come after."""
+    database = database_for(bench.url)
+    with monkeypatch.context() as patch:
+        patch.setitem(databases._CLOCKS, bench.url.partition(":")[0].partition("+")[0], "123.5")
+        assert database.read(lambda conn: crowd(conn, bench.scope).now) == 123.5
+    assert database.read(lambda conn: crowd(conn, bench.scope).now) > 1.7e9
