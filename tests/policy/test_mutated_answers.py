@@ -110,7 +110,9 @@ def may_be_not_created(mutant: Mutant) -> bool:
     refused_by_status = 400 <= mutant.http_status < 500 and mutant.http_status not in (408, 499)
     if document is None:
         return mutant.http_status == 407
-    if any(each not in (None, "", 0, "0") for each in ids_in(document)):
+    if not all(
+        each in (None, "", 0) or (isinstance(each, str) and set(each) == {"0"}) for each in ids_in(document)
+    ):
         return False
     code, error = number(document.get("code")), gateway_error(document)
     if error is None:

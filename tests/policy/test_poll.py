@@ -118,6 +118,7 @@ class TestRunning:
         decision = once(status(word))
         assert (decision.kind, decision.message, decision.note) == (PollKind.WAIT, word, None)
         assert not decision.final
+        assert not decision.new_attempt
 
     def test_takes_an_unknown_status_for_running_and_notes_it_once(self):
         wait = Wait()
@@ -222,6 +223,22 @@ class TestGrace:
         kinds = [wait.poll(refusal(50215), age).kind for age in (61, 70, 80)]
         assert kinds == [PollKind.WAIT, PollKind.WAIT, PollKind.FAILED]
 
+    def test_is_over_once_its_time_is_full(self):
+        wait = Wait()
+        wait.poll(status("not_found"), SETTINGS.grace_seconds - 0.5)
+        assert wait.state.doubt is None
+        wait.poll(status("not_found"), SETTINGS.grace_seconds)
+        assert wait.state.doubt_count == 1
+
+    @pytest.mark.parametrize("doubtful", [status("not_found"), refusal(50215)])
+    def test_polling_slowly_does_not_shorten_the_proof(self, doubtful):
+        wait = Wait()
+        assert [wait.poll(doubtful, 100.0 * step).final for step in (1, 2, 3)] == [False, False, True]
+
+    @pytest.mark.parametrize("code", [10000, 50200])
+    def test_keeps_the_vendors_word(self, code):
+        assert once(status("not_found", code), age=1).message == "the vendor says not_found"
+
     def test_polling_fast_does_not_shorten_the_proof(self):
         wait = Wait()
         assert {wait.poll(status("not_found"), 61 + step / 10).kind for step in range(100)} == {PollKind.WAIT}
@@ -312,6 +329,20 @@ class TestHolds:
         wait.poll(status("generating"), 11)
         assert wait.poll(observation, 12).retry_after == 15
 
+    @pytest.mark.parametrize("news", [status("not_found"), refusal(50215), status("done")])
+    @pytest.mark.parametrize("trouble", [gateway(100009, 401), gateway(100026, 401), SILENCE])
+    def test_an_answer_about_the_task_ends_a_row_of_troubles(self, news, trouble):
+        first, again = Wait(), Wait()
+        usual = first.poll(trouble, 10)
+        for age in range(1, 6):
+            again.poll(trouble, age)
+        again.poll(news, 6)
+        assert again.poll(trouble, 10) == usual
+
+    def test_a_short_first_delay_of_holds_is_kept_to(self):
+        eager = PollSettings(hold_base=0.25)
+        assert once(gateway(100009, 401), settings=eager).retry_after == 0.25
+
     def test_the_vendors_wish_is_followed_within_the_limit(self):
         later = answer({"code": 50400}, 401, Retry_After="100")
         much_later = answer({"code": 50400}, 401, Retry_After="80000")
@@ -397,7 +428,26 @@ class TestTheEnd:
         assert once(SILENCE, age=TASK_LIFETIME_SECONDS, deadline=1.0).kind is PollKind.EXPIRED
 
 
+class TestSettings:
+    def test_are_those_that_the_design_tells(self):
+        assert PollSettings() == PollSettings(
+            grace_seconds=60,
+            lasting_answers=3,
+            lasting_seconds=15,
+            horizon_seconds=12 * 3600,
+            min_delay=1,
+            max_delay=30,
+            max_first_delay=600,
+            hold_base=15,
+            hold_cap=300,
+            retry_cap=60,
+        )
+
+
 class TestState:
+    def test_begins_with_nothing(self):
+        assert PollState() == PollState(None, None, 0, 0.0, 0, 0, 0, (), None)
+
     def test_survives_json_and_other_releases(self):
         state = PollState(1.0, "gone", 2, 3.0, 4, 5, 6, ("a", "b"), 7.0)
         assert PollState.from_dict(json.loads(json.dumps(state.to_dict()))) == state

@@ -17,6 +17,7 @@ from airflow_provider_jimeng.policy.poll import processing_estimate
         (0.0, 60.0, 100.0, None, None),
         (0.0, None, 100.0, None, None),
         (0.0, None, 100.0, 150.0, 100.0),
+        (0.0, None, 150.0, 150.0, None),
         (0.0, None, 10_000.0, 150.0, None),
         (0.0, 200.0, 10_000.0, 150.0, None),
         (100.0, 90.0, 100.0, 150.0, None),

@@ -14,6 +14,11 @@ def test_a_burst_goes_at_once_and_the_rest_at_the_rate():
     assert [bucket.reserve(100.0) for _ in range(5)] == [0, 0, 0, 0.5, 1.0]
 
 
+def test_a_part_of_a_token_that_is_left_is_nobodys_wait():
+    bucket = TokenBucket(rate=1, burst=1.5)
+    assert [bucket.reserve(0.0), bucket.reserve(0.0)] == [0, 0.5]
+
+
 def test_quiet_time_refills_no_more_than_a_burst():
     bucket = TokenBucket(rate=1, burst=2)
     bucket.reserve(0)

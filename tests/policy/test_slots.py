@@ -67,6 +67,7 @@ def test_a_ceiling_that_holds_is_probed_ever_more_rarely():
         now = learned.probe_after
     assert waits[:3] == [PROBE_SECONDS, 2 * PROBE_SECONDS, 4 * PROBE_SECONDS]
     assert waits[-1] == PROBE_SECONDS_MAX
+    assert (PROBE_SECONDS, PROBE_SECONDS_MAX) == (600, 4 * 3600)
 
 
 def test_a_refusal_with_nothing_of_ours_running_still_leaves_one_to_try():
@@ -99,6 +100,7 @@ def test_cool_downs_double_from_two_seconds_to_a_minute():
 def test_refusals_during_a_cool_down_neither_double_it_nor_shorten_it():
     running = CoolDown(NOW + 10, 3)
     assert cool_down(running, NOW) == running
+    assert cool_down(running, NOW + 9.5) == running
     assert cool_down(running, NOW, retry_after=5) == running
     assert cool_down(running, NOW, retry_after=25) == CoolDown(NOW + 25, 3)
 

@@ -89,7 +89,9 @@ class TestUnknown:
 
     @pytest.mark.parametrize("code", [50411, 50429, 50430])
     def test_a_refusal_beside_a_task_id_that_cannot_be_read(self, code):
-        assert judge({"code": code, "data": {"task_id": 7.39e18}}, 400).kind is SubmitKind.UNKNOWN
+        outcome = judge({"code": code, "data": {"task_id": 7.39e18}}, 400)
+        assert outcome.kind is SubmitKind.UNKNOWN
+        assert outcome.message.startswith("the answer's task_id cannot be read. ")
 
     @pytest.mark.parametrize(
         "document",
@@ -120,6 +122,7 @@ class TestUnknown:
         assert (outcome.kind, outcome.reaction) == (SubmitKind.UNKNOWN, Reaction.NONE)
         assert outcome.code == code
         assert "Internal Error" in outcome.message
+        assert outcome.message.startswith(RULES[code].meaning)
 
     @pytest.mark.parametrize("code_n", [100001, 100014, 100015, 100016, 100019, 100023, 100035])
     def test_the_gateways_own_failures(self, code_n):
@@ -261,8 +264,8 @@ REVIEW_SERVICE = {50520, 50521, 50522}
 
 def certainly_nothing(answer: Answer) -> bool:
     """Say from the documents alone, not from the code under test, that no task can exist."""
-    data = answer.data or {}
-    if data.get("task_id") not in (None, "", 0):
+    task_id = (answer.data or {}).get("task_id")
+    if not (task_id in (None, "", 0) or (isinstance(task_id, str) and set(task_id) == {"0"})):
         return False
     if answer.code in CERTAIN:
         return not (answer.code in REVIEW_SERVICE and answer.http_status >= 500)
@@ -297,6 +300,7 @@ class TestMoney:
     @example(Answer(407, Envelope.NONE))
     @example(Answer(400, Envelope.BUSINESS, 50411, data={"task_id": 7.39e18}))
     @example(Answer(500, Envelope.BUSINESS, 50520))
+    @example(Answer(400, Envelope.BUSINESS, 50411, data={"task_id": "00"}))
     @given(answers)
     def test_nothing_that_may_have_created_a_task_is_called_not_created(self, answer):
         outcome = judge_submit(answer)
