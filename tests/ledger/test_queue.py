@@ -195,6 +195,14 @@ def test_a_refusal_cools_everybody_down_and_the_heads_are_called_for_its_end(ben
     bench.claimed(waiter="a")
 
 
+def test_the_last_moments_of_a_cool_down_are_waited_for_and_no_more(bench: Bench):
+    bench.ledger.note_refused(bench.scope, kind="rate", jitter=0.0)
+    bench.pass_time(1.2)
+    wait = bench.must_wait()
+    assert wait.reason == "cooldown"
+    assert wait.retry_after_seconds < 0.9
+
+
 def test_with_all_slots_busy_a_cool_down_only_lengthens_the_wait(bench: Bench):
     bench.submitted(configured_limit=1, expected_seconds=1.0)
     bench.ledger.note_refused(bench.scope, kind="rate", retry_after=400.0)

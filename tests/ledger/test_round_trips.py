@@ -67,6 +67,13 @@ def test_it_takes_no_more_when_the_account_is_busy(bench: Bench, counting: Count
     assert len(seen) == 8
 
 
+def test_which_ledger_it_is_is_asked_once(bench: Bench, counting: Counting):
+    _ = bench.ledger.uuid
+    with counting() as seen:
+        _ = bench.ledger.uuid
+    assert seen == []
+
+
 def test_a_statement_that_is_built_once_asks_todays_clock(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     """Whoever puts another clock in (a simulation) does not leave it to those who come after."""
     database = database_for(bench.url)

@@ -71,7 +71,8 @@ class _Loop:
         self._chosen, self._options, self._report, self._left = chosen, options, report, left
         self._watch = Watch(sorted({each.path.parent for each in chosen}))
 
-    def pytest_sessionstart(self) -> None:
+    def begin(self) -> None:
+        """Watch what is imported, also by ``conftest.py`` before a session starts."""
         self._watch.begin()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -137,6 +138,7 @@ def _in_a_child(arguments: Sequence[str], loop: _Loop) -> None:
             status = 1
             try:
                 os.dup2(printed.fileno(), 1)
+                loop.begin()
                 status = int(pytest.main(list(arguments), plugins=[loop]))
             finally:
                 os._exit(status)
