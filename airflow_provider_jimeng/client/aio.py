@@ -138,18 +138,18 @@ class AsyncClient:
         :raises JimengConfigurationError: where the CA bundle can't be read or the proxy can't be used.
         """
         body = encode_body(query_body(req_key, task_id))
-        meter.add("queries", self._settings.account, req_key)
-        observation = await self._ask(body)
+        observation = await self._ask(req_key, body)
         for attempt in range(1, QUERY_TRIES):
             if not isinstance(observation, TransportFailure):
                 break
             await asyncio.sleep(backoff_delay(attempt, base=0.5, cap=5.0, jitter=random.random()))  # noqa: S311 - jitter may be guessed
-            meter.add("queries", self._settings.account, req_key)
-            observation = await self._ask(body)
+            observation = await self._ask(req_key, body)
         return observation
 
-    async def _ask(self, body: bytes) -> Observation:
+    async def _ask(self, req_key: str, body: bytes) -> Observation:
         await query_limiter(self._settings).acquire_async()
+        # Not before: a wait that is ended in this queue has asked nothing.
+        meter.add("queries", self._settings.account, req_key)
         proxy = proxy_for(self._settings)
         session = await _sessions.get(self._settings, await self._trust(proxy))
         request = build_request(
