@@ -165,8 +165,8 @@ def _chosen(options: argparse.Namespace) -> list[Mutant]:
     found = [each for path in files for each in mutants(path)]
     if options.again is not None:
         lines = [json.loads(line) for line in options.again.read_text(encoding="utf-8").splitlines()]
-        alive = {(each["path"], *each["place"]) for each in lines if each["noticed_by"] is None}
-        found = [each for each in found if (str(each.path), each.node, each.number) in alive]
+        noticed = {(each["path"], *each["place"]) for each in lines if each["noticed_by"] is not None}
+        found = [each for each in found if (str(each.path), each.node, each.number) not in noticed]
     random.Random(options.seed).shuffle(found)
     number, of = (int(each) for each in options.shard.split("/"))
     return found[number::of][: options.limit]
@@ -180,7 +180,9 @@ def _options() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--limit", type=int, default=None, help="a sample of so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shard", default="0/1", help="I/N: every Nth change, from the Ith on")
-    parser.add_argument("--again", type=Path, default=None, help="records whose survivors are tried again")
+    parser.add_argument(
+        "--again", type=Path, default=None, help="records of a run: what was noticed then is left out"
+    )
     parser.add_argument(
         "--records", type=Path, default=None, help="where every trial is written, a line each"
     )

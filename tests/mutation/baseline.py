@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,24 +33,29 @@ class Baseline:
         return line in self.at_import.get(str(path), ())
 
     def of_line(self, path: Path, line: int) -> list[str]:
-        """Return the tests that run a line, the quickest first; those of its file where the line has none."""
+        """Return the tests that run a line, in their order; those of its file where the line has none."""
         lines = self.tests.get(str(path), {})
-        return self._sorted(lines.get(line) or self._of_all(lines))
+        return self._sorted(path, lines.get(line) or self._of_all(lines))
 
     def of_file(self, path: Path) -> list[str]:
         """Return the tests that run anything of a file, and all where there is nothing in it to be run."""
-        return self._sorted(self._of_all(self.tests.get(str(path), {})) or self.seconds)
+        return self._sorted(path, self._of_all(self.tests.get(str(path), {})) or self.seconds)
 
-    def all(self) -> list[str]:
-        return self._sorted(self.seconds)
+    def all(self, path: Path) -> list[str]:
+        return self._sorted(path, self.seconds)
 
     @staticmethod
     def _of_all(lines: dict[int, list[str]]) -> set[str]:
         return {each for tests in lines.values() for each in tests}
 
-    def _sorted(self, tests: Iterable[str]) -> list[str]:
-        useless = set(self.useless)
-        return sorted(set(tests) - useless, key=lambda each: self.seconds[each])
+    def _sorted(self, path: Path, tests: Iterable[str]) -> list[str]:
+        """Put first what mirrors the file's folder, and of that what runs most of the file in a second."""
+        mirror = f"tests/{path.parent.name}/"
+        run = Counter(each for named in self.tests.get(str(path), {}).values() for each in named)
+        return sorted(
+            set(tests) - set(self.useless),
+            key=lambda each: (not each.startswith(mirror), -run[each] / self.seconds[each], each),
+        )
 
 
 class Watch:

@@ -57,7 +57,7 @@ class Order:
         baseline = self.baseline
         if baseline.is_done_at_import(mutant.path, mutant.line):
             # A class's defaults, say: a test may see them without running a line of the file.
-            near, others = baseline.of_file(mutant.path), baseline.all()
+            near, others = baseline.of_file(mutant.path), baseline.all(mutant.path)
         else:
             near, others = baseline.of_line(mutant.path, mutant.line), baseline.of_file(mutant.path)
         near = [each for each in near if each not in self.dropped]
