@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 from airflow_provider_jimeng.ledger.records import Provenance
 from airflow_provider_jimeng.ledger.states import TaskState
 
@@ -40,6 +41,13 @@ def test_more_contents_than_a_statement_takes(bench: Bench) -> None:
 
     assert set(bench.ledger.latest_many([*keys, known.content_key])) == {known.content_key}
     assert bench.ledger.latest_many([]) == {}
+
+
+def test_a_content_is_found_by_a_prefix_of_its_key_and_by_the_whole_key(bench: Bench) -> None:
+    key = bench.submitted(unique()).content_key
+    admin = LedgerAdmin(bench.url)
+    assert [admin.keys_with_prefix(key[:length], 3) for length in (12, len(key))] == [[key], [key]]
+    assert admin.keys_with_prefix(f"{key}0", 3) == []
 
 
 def test_landings_of_many_come_newest_first(bench: Bench) -> None:
