@@ -53,7 +53,7 @@ class Mutant:
         tree = ast.parse(self.path.read_text(encoding="utf-8"))
         place = next(each for index, each in enumerate(ast.walk(tree)) if index == self.node)
         list(_changes(place))[self.number][1](place)
-        return compile(ast.fix_missing_locations(tree), str(self.path.resolve()), "exec")
+        return compile(ast.fix_missing_locations(tree), str(self.path.resolve()), "exec", dont_inherit=True)
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, Any]]:
