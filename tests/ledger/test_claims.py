@@ -37,6 +37,8 @@ def test_a_claim_writes_the_intent_with_all_that_explains_it(bench: Bench):
     assert record.validators == request.validators
     assert before <= record.created_at <= bench.ledger.now()
     assert record.never_sent
+    marks = (record.possibly_billed, record.new_attempt_allowed, record.extra, record.superseded)
+    assert marks == (False, False, False, False)
     assert bench.ledger.latest(request.content_key) == record
     assert bench.ledger.get(record.id) == record
 

@@ -35,6 +35,16 @@ def test_a_late_id_that_stands_for_paid_work_comes_before_a_newer_attempt_that_e
     assert found[released.content_key].extra
 
 
+def test_what_stands_for_a_content_comes_before_a_newer_row_that_keeps_a_second_id(bench: Bench) -> None:
+    sent = bench.sent()
+    live = bench.ledger.record_created(sent, unique("id-"), "request")
+    beside = bench.ledger.record_created(sent, unique("second-"), "request")
+    assert (beside.extra, beside.attempt) == (True, live.attempt + 1)
+
+    assert bench.ledger.latest_many([live.content_key]) == {live.content_key: live}
+    assert bench.ledger.latest(live.content_key) == live
+
+
 def test_more_contents_than_a_statement_takes(bench: Bench) -> None:
     known = bench.submitted()
     keys = [unique() for _ in range(1200)]
