@@ -35,12 +35,10 @@ class Occupancy:
     Who holds the slots of a scope, as derived from its rows.
 
     :param holders: oldest first.
-    :param running: how many of them are known to run at the vendor.
     :param aged_at: when the last one stopped counting by age alone.
     """
 
     holders: tuple[TaskRecord, ...]
-    running: int
     aged_at: float | None
 
 
@@ -61,8 +59,7 @@ def occupancy(conn: Connection, scope: Scope, now: float) -> Occupancy:
     rows = [task_record(row) for row in conn.execute(query)]
     holders = tuple(row for row in rows if now < _holds_until(row))
     aged = [until for until in map(_holds_until, rows) if until <= now]
-    running = sum(row.state is TaskState.SUBMITTED for row in holders)
-    return Occupancy(holders, running, max(aged, default=None))
+    return Occupancy(holders, max(aged, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def count_holders(conn: Connection, scope: Scope, now: float) -> int:
 
 
 def count_running(conn: Connection, scope: Scope, now: float) -> int:
-    """Count the tasks of a scope that are known to run at the vendor, as :func:`occupancy` does."""
+    """Count the tasks of a scope that are known to run at the vendor."""
     return _count(conn, scope, _running(now))
 
 

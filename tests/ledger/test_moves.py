@@ -52,7 +52,8 @@ def test_every_call_from_every_state_moves_as_drawn_or_not_at_all(bench: Bench, 
         row = bench.in_state(source)
         moved = may_move(source, target) or (source, target) == LATE_REJECTION
         if moved or (source, target) in ALREADY:
-            call(bench.ledger, row)
+            said = call(bench.ledger, row)
+            assert target is S.LANDED or said == bench.now(row)
         else:
             with pytest.raises(LostRace):
                 call(bench.ledger, row)
@@ -200,6 +201,15 @@ def test_the_typical_time_is_the_median_of_the_last_twenty_watched_successes(ben
         bench.ledger.record_succeeded(bench.submitted(), processing=seconds)
     bench.ledger.record_failed(bench.submitted(), message="fast")
     bench.ledger.record_succeeded(bench.submitted())
+    assert bench.ledger.typical_seconds(bench.scope) == 10.5
+
+
+def test_of_the_typical_time_what_was_landed_counts_with_what_was_not(bench: Bench):
+    for _ in range(20):
+        record = bench.ledger.record_succeeded(bench.submitted(), processing=500.0)
+        bench.ledger.record_landing(record, uri=f"/out/{unique()}.mp4", size=1, sha256=SHA)
+    for number in range(1, 21):
+        bench.ledger.record_succeeded(bench.submitted(), processing=float(number))
     assert bench.ledger.typical_seconds(bench.scope) == 10.5
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, MustWait, Scope
+from airflow_provider_jimeng.ledger.schema import tasks
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.policy.slots import CALL_GRACE_SECONDS, PROBE_SECONDS
 
@@ -49,6 +51,21 @@ def test_a_stale_intent_stops_being_busy_for_who_only_reads(bench: Bench):
         bench.age(row, age)
         assert bench.ledger.slot_view(bench.scope, 1).in_use == busy
     assert bench.now(row).state is S.INTENT
+
+
+def test_an_unknown_holds_its_slot_for_its_expected_time_however_long_a_send_may_take(bench: Bench):
+    row = bench.unknown(send_deadline=60.0, expected_seconds=20.0)
+    for age, busy in ((25.0, 1), (10.0, 0)):
+        bench.age(row, age)
+        assert bench.ledger.slot_view(bench.scope, 1).in_use == busy
+    assert isinstance(bench.ledger.claim(bench.request(configured_limit=1)), Claimed)
+
+
+def test_twelve_hours_are_counted_from_the_submit_and_not_from_the_intent(bench: Bench):
+    row = bench.submitted()
+    bench.write(update(tasks).where(tasks.c.id == row.id).values(created_at=tasks.c.created_at - 13 * HOUR))
+    assert bench.ledger.slot_view(bench.scope, 1).in_use == 1
+    bench.must_wait(configured_limit=1)
 
 
 def test_slots_are_per_account_endpoint_and_model(bench: Bench):
