@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import create_engine, delete, insert, inspect, select, text, update
-from sqlalchemy.dialects import mysql
+from sqlalchemy import UniqueConstraint, create_engine, delete, insert, inspect, select, text, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from airflow_provider_jimeng.exceptions import JimengLedgerError
@@ -17,7 +18,12 @@ from airflow_provider_jimeng.ledger.store import Ledger
 from tests.ledger.kit import Bench
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Table
     from sqlalchemy.engine import Engine
+
+SCHEMA = Path(__file__).parents[1] / "data" / f"ledger-schema-{schema.SCHEMA_VERSION}.txt"
 
 
 @pytest.fixture
@@ -134,6 +140,29 @@ def test_a_migration_that_fails_leaves_the_old_schema(empty_url: str, monkeypatc
     assert {"jimeng_half"} & set(inspect(foreign).get_table_names()) == leftovers
     assert reopened(foreign).uuid
     foreign.dispose()
+
+
+def described(table: Table) -> Iterator[str]:
+    """Yield a line for each thing of a table that a database keeps."""
+    kinds = (postgresql.dialect(), mysql.dialect(), sqlite.dialect())
+    for column in table.columns:
+        types = " | ".join(column.type.compile(dialect=kind) for kind in kinds)
+        null = "NULL" if column.nullable else "NOT NULL"
+        marks = [name for name in ("primary_key", "unique", "index") if getattr(column, name)]
+        yield " ".join([table.name, column.name, types, null, *marks])
+    for index in sorted(table.indexes, key=lambda each: str(each.name)):
+        kind = "unique index" if index.unique else "index"
+        yield f"{table.name} {kind} {[column.name for column in index.columns]} {dict(index.dialect_kwargs)}"
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield f"{table.name} unique {constraint.name} {[column.name for column in constraint.columns]}"
+    yield f"{table.name} {dict(sorted(table.dialect_kwargs.items()))}"
+
+
+def test_the_tables_are_those_of_their_version():
+    """Another table is another version, with a migration: ledgers of this one stand in people's databases."""
+    found = sorted(line for table in schema.metadata.tables.values() for line in described(table))
+    assert found == SCHEMA.read_text(encoding="utf-8").splitlines()
 
 
 def test_two_live_rows_for_one_key_are_impossible(bench: Bench):
