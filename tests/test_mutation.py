@@ -116,3 +116,13 @@ def test_what_can_not_be_tried_is_no_survivor():
 def test_an_import_that_fails_by_itself_proves_nothing():
     with pytest.raises(RuntimeError, match="as it is"):
         tried(CHANGE, Order(BASELINE, 10.0), lambda *_: (1, None))
+
+
+def test_lazy_objects_of_others_are_left_alone(module: ModuleType):
+    def loaded(self: object) -> type:
+        raise ModuleNotFoundError("asked for what it stands for")
+
+    lazy = type("Lazy", (), {"__class__": property(loaded)})()
+    assert live.replace(changes_of(module)["6: 1 -> 2"])
+    assert module.more(7) == 9
+    del lazy

@@ -33,7 +33,8 @@ def replace(mutant: Mutant) -> bool:
     path = str(mutant.path.resolve())
     replaced = False
     for function in gc.get_objects():
-        if not isinstance(function, FunctionType) or function.__code__.co_filename != path:
+        # Not isinstance, which makes somebody's lazy objects load what they stand for.
+        if type(function) is not FunctionType or function.__code__.co_filename != path:
             continue
         old = function.__code__
         new = changed.get((old.co_qualname, old.co_firstlineno))
