@@ -6,11 +6,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from airflow_provider_jimeng.ledger.engine import database_for
 from airflow_provider_jimeng.ledger.records import (
@@ -143,6 +144,21 @@ class Bench:
         self.write(update(limits).where(*here).values({name: limits.c[name] - seconds for name in names}))
         moved = {name: waiters.c[name] - seconds for name in ("created_at", "called_at")}
         self.write(update(waiters).where(waiters.c.account == self.scope.account).values(**moved))
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Yield a list of what is asked of the database while it is open."""
+        engine, seen = database_for(self.url)._engine, []
+
+        def note(conn: Any, cursor: Any, statement: str, *_: object) -> None:
+            if not statement.startswith("BEGIN"):
+                seen.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     def write(self, statement: Any) -> None:
         database_for(self.url).write(lambda conn: conn.execute(statement))

@@ -3,12 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
-
-import pytest
-from sqlalchemy import event
+from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.ledger import engine as databases
 from airflow_provider_jimeng.ledger.engine import database_for
@@ -17,59 +12,38 @@ from airflow_provider_jimeng.ledger.states import TaskState
 
 from tests.ledger.kit import Bench, unique
 
-Counting = Callable[[], AbstractContextManager[list[str]]]
+if TYPE_CHECKING:
+    import pytest
 
 
-@pytest.fixture
-def counting(bench: Bench) -> Counting:
-    """Return what lists the statements that run while it is open."""
-    engine = database_for(bench.url)._engine
-
-    @contextmanager
-    def open_list() -> Iterator[list[str]]:
-        seen: list[str] = []
-
-        def count(conn: Any, cursor: Any, statement: str, *_: object) -> None:
-            if not statement.startswith("BEGIN"):
-                seen.append(statement)
-
-        event.listen(engine, "before_cursor_execute", count)
-        try:
-            yield seen
-        finally:
-            event.remove(engine, "before_cursor_execute", count)
-
-    return open_list
-
-
-def test_a_submit_takes_thirteen_statements(bench: Bench, counting: Counting):
+def test_a_submit_takes_thirteen_statements(bench: Bench):
     """Ten less than when each look and each written row was a statement of its own."""
     # The first of an account makes its rows of limits, and learns that one slot works.
     first = bench.ledger.begin_send(bench.claimed())
     bench.ledger.record_succeeded(bench.ledger.record_created(first, unique()))
-    with counting() as claim:
+    with bench.statements() as claim:
         record = bench.claimed()
-    with counting() as send:
+    with bench.statements() as send:
         record = bench.ledger.begin_send(record)
-    with counting() as created:
+    with bench.statements() as created:
         record = bench.ledger.record_created(record, unique())
     assert record.state is TaskState.SUBMITTED
     # A server is also told how long to wait for locks, and tells what it wrote; SQLite is asked for it.
     assert [len(each) for each in (claim, send, created)] == [6, 2, 5]
 
 
-def test_it_takes_no_more_when_the_account_is_busy(bench: Bench, counting: Counting):
+def test_it_takes_no_more_when_the_account_is_busy(bench: Bench):
     """Holders are counted by the database, however many there are."""
     for _ in range(30):
         bench.ledger.record_created(bench.ledger.begin_send(bench.claimed(configured_limit=100)), unique())
-    with counting() as seen:
+    with bench.statements() as seen:
         bench.ledger.begin_send(bench.claimed(configured_limit=100))
     assert len(seen) == 8
 
 
-def test_which_ledger_it_is_is_asked_once(bench: Bench, counting: Counting):
+def test_which_ledger_it_is_is_asked_once(bench: Bench):
     _ = bench.ledger.uuid
-    with counting() as seen:
+    with bench.statements() as seen:
         _ = bench.ledger.uuid
     assert seen == []
 

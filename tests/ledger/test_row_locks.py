@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
 
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
-from airflow_provider_jimeng.ledger.engine import database_for
 from airflow_provider_jimeng.ledger.states import TaskState
 
 from tests.ledger.kit import SHA, Bench, unique
@@ -31,19 +29,9 @@ def bench(postgres_database: str) -> Iterator[Bench]:
 
 def locks_of(bench: Bench, move: Callable[[], Any]) -> list[str]:
     """Return the tables of which a move locks rows, in its order."""
-    seen: list[str] = []
-
-    def note(conn: Any, cursor: Any, statement: str, *_: object) -> None:
-        if "FOR UPDATE" in statement:
-            seen.append(str(re.findall(r"FROM (\w+)", statement)[0]))
-
-    engine = database_for(bench.url)._engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with bench.statements() as seen:
         move()
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-    return seen
+    return [str(re.findall(r"FROM (\w+)", each)[0]) for each in seen if "FOR UPDATE" in each]
 
 
 LIMITS, TASKS, LANDINGS = "jimeng_limits", "jimeng_tasks", "jimeng_landings"
