@@ -177,7 +177,7 @@ class Lander:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
-            source = self._obtain(wanted, target, local, fetch)
+            source = self._obtain(wanted, target, local, fetch).named()
             free = target.stat() is None
             place = self._make_room(wanted, target, source)
             # Two tasks that were given one path by mistake may land at the same moment: the second is told.

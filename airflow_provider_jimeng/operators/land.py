@@ -147,9 +147,8 @@ class JimengLandResultOperator(JimengOperator):
 
     def _land_one(self, watched: Watched, target: Target, url: str, number: int) -> Landed:
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
-            source = fetch_from_vendor(
-                self.hook, watched, Path(folder) / "result", first_url=url, part=number
-            )
+            local = Path(folder) / "result"
+            source = fetch_from_vendor(self.hook, watched, local, first_url=url, part=number).named()
             if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
                 raise JimengOutputExistsError(
                     f"A file that is not this result stands at {target.uri}. Choose another place or set "
