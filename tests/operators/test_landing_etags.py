@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,4 +179,20 @@ def test_a_landing_without_a_digest_and_with_another_etag_is_in_doubt(
     hours_pass(bench)
     with pytest.raises(JimengMissingOutputError):
         bench.imitate(DagRun("run-3"), output=output)
+    assert bench.accepted == 1
+
+
+def test_every_landed_file_is_read_where_that_was_asked_for(
+    bench: Bench, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = bench.imitate()["bytes"]
+    bench.imitate(DagRun("run-2"))
+    assert read == []
+
+    monkeypatch.setenv("AIRFLOW__JIMENG__CHECK_SHA256", "True")
+    assert bench.imitate(DagRun("run-3"))["reused"]
+    assert read == [bench.output]
+    Path(bench.output).write_bytes(b"x" * size)
+    again = bench.imitate(DagRun("run-4"), overwrite=True)
+    assert again["sha256"] == hashlib.sha256(Path(bench.output).read_bytes()).hexdigest()
     assert bench.accepted == 1
