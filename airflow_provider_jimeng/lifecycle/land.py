@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import posixpath
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.counting import result_landed
 from airflow_provider_jimeng.media.download import Downloaded
-from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, suffix_of
+from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, KINDS, flaw_of, kind_of, suffix_of
 from airflow_provider_jimeng.media.target import Stat, Target
 
 if TYPE_CHECKING:
@@ -245,6 +246,9 @@ class Lander:
                 if trouble is not None:
                     # What can't be read now is not gone: neither given up for it, nor paid again.
                     raise trouble from error
+                if (stored := self._leftover(record, target, local)) is not None:
+                    return stored
+                self._check_nothing_of_ours(record, target)
                 if record.state is TaskState.SUCCEEDED:
                     self.ledger.record_expired(record, code=error.code, message=error.message)
                 raise
@@ -253,6 +257,52 @@ class Lander:
                     raise
                 log.warning("%s Asking for a fresh URL.", error)
         raise JimengLandingError("no download was tried", content_key=record.content_key)
+
+    def _leftover(self, record: TaskRecord, target: Target, local: Path) -> Downloaded | None:
+        """
+        Copy what a try that was killed stored under the attempt's own name, and could not record any more.
+
+        No other result can have that name, and a file has it only once it is complete. Asked for where the
+        vendor no longer has the result, when it is the only copy.
+        """
+        own = _kept_name(record, DEFAULT_TYPE).partition(".")[0]
+        named = posixpath.basename(target.path).partition(".")[0] == own
+        for place in (target,) if named else (target.beside(_kept_name(record, kind)) for kind in KINDS):
+            # Where a landing is told of, and is not intact, somebody changed the file.
+            if place.stat() is None or self.ledger.landing_at(place.uri) is not None:
+                continue
+            place.fetch(local)
+            kind = kind_of(local)
+            flaw = "it is no video and no picture" if kind is None else flaw_of(local, kind)
+            if kind is None or flaw is not None:
+                log.warning("%s is not taken for the result: %s.", place.uri, flaw)
+                continue
+            log.warning("%s was stored by a try that could not record it; it is recorded now.", place.uri)
+            return Downloaded(local, local.stat().st_size, _digest(local), kind)
+        return None
+
+    def _check_nothing_of_ours(self, record: TaskRecord, target: Target) -> None:
+        """
+        Refuse to give a result up, or to pay for it again, while an unknown file stands where it was wanted.
+
+        A try that was killed after it stored the result, and before it recorded that, leaves just that.
+        """
+        own = _kept_name(record, DEFAULT_TYPE)
+        if posixpath.basename(target.path) == own or target.stat() is None:
+            return
+        occupant = self.ledger.landing_at(target.uri)
+        if self.overwrite and (occupant is not None or record.state is not TaskState.SUCCEEDED):
+            return
+        if occupant is not None and self.intact(occupant, target):
+            return
+        raise JimengOutputExistsError(
+            f"The vendor no longer gives out this result, and an unknown file stands at {target.uri}: "
+            "somebody else's, or the result, stored by a try that was killed before it could record that. "
+            f"Nothing is paid again. If it is the result, move it to {target.beside(own).uri} and clear this "
+            "task: it is taken from there. If it is not, move it away: on_missing_output decides then",
+            task_id=record.task_id,
+            content_key=record.content_key,
+        )
 
     def _make_room(self, record: TaskRecord, target: Target, source: Downloaded) -> Target:
         """Return where the bytes may go: the wanted place, or beside it where that holds a foreign file."""

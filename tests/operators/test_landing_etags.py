@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
+from airflow_provider_jimeng.exceptions import JimengLandingError, JimengOutputExistsError
 from airflow_provider_jimeng.media.target import Target
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
@@ -144,7 +144,7 @@ def test_other_bytes_of_the_same_size_are_not_what_was_landed(bench: Bench, stor
     size = bench.imitate(output=output)["bytes"]
     MemoryFileSystem().pipe_file("/bucket/a.mp4", b"x" * size)
     hours_pass(bench)
-    with pytest.raises(JimengMissingOutputError):
+    with pytest.raises(JimengOutputExistsError, match="Nothing is paid again"):
         bench.imitate(DagRun("run-2"), output=output)
     assert bench.accepted == 1
 
@@ -177,7 +177,7 @@ def test_a_landing_without_a_digest_and_with_another_etag_is_in_doubt(
     assert bench.imitate(DagRun("run-2"), output=output)["reused"]
     label(store)
     hours_pass(bench)
-    with pytest.raises(JimengMissingOutputError):
+    with pytest.raises(JimengOutputExistsError, match="Nothing is paid again"):
         bench.imitate(DagRun("run-3"), output=output)
     assert bench.accepted == 1
 
