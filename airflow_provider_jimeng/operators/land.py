@@ -180,8 +180,8 @@ def _given_up(record: TaskRecord, *, still_there: bool) -> JimengError:
     """Return why an *expired* task is not landed: its row takes a landing only once the vendor has it."""
     if still_there:
         return JimengProtocolError(
-            "This task was given up as expired, and the vendor has it after all, but no result of it yet. "
-            "Nothing is lost: a retry asks again, and submits nothing",
+            "This task was given up as expired, and the vendor gives no result of it now, but does not say "
+            "that it is gone either. Nothing is lost: a retry asks again, and submits nothing",
             task_id=record.task_id,
             content_key=record.content_key,
         )
