@@ -85,7 +85,8 @@ def land(tools: Tools, content: Content, items: tuple[Item, ...], url: str | Non
                     continue
             result.landed.append((item, there))
         result.record = tools.ledger.get(record.id) or record
-    except (JimengLandingError, JimengLedgerError) as error:
+    except JimengError as error:
+        # Whatever it is, it is this content's trouble: the others go on.
         result.trouble = error
         if isinstance(error, JimengLandingError) and not error.retry_helps and result.record is not None:
             # The row that was found missing, and no newer one: another line may have paid again by now.
@@ -215,7 +216,9 @@ class Landings:
                 self._settle(content, outcome_of(error), error)
         elif isinstance(error, JimengLandingError) and not error.retry_helps:
             self._settle(content, outcome_of(error), error)
-        elif content.troubles and now - content.trouble_since > self._terms.landing_patience:
+        elif not error.retry_helps or (
+            content.troubles and now - content.trouble_since > self._terms.landing_patience
+        ):
             self.unlanded += len(content.items)
             self._settle(content, Outcome.SKIPPED, f"paid for, but not stored yet: {error.message}")
         else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.products import takes_image_and_video
 from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
+from airflow_provider_jimeng.hooks.ledger import check_sha256
 from airflow_provider_jimeng.hooks.storage import resolve_target
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt
 from airflow_provider_jimeng.lifecycle.land import Landed, Lander
@@ -27,9 +28,13 @@ _ASKS = 3
 _MOST_PAUSE = 15.0
 
 
-def lander(hook: JimengHook, *, overwrite: bool, check_sha256: bool = False) -> Lander:
-    """Return what lands results for this connection's ledger."""
-    return Lander(hook.ledger, resolve_target, overwrite=overwrite, check_sha256=check_sha256)
+def lander(hook: JimengHook, *, overwrite: bool) -> Lander:
+    """
+    Return what lands results for this connection's ledger.
+
+    :raises JimengConfigurationError: ``[jimeng] check_sha256`` is neither true nor false.
+    """
+    return Lander(hook.ledger, resolve_target, overwrite=overwrite, check_sha256=check_sha256())
 
 
 def fetch_from_vendor(

@@ -118,6 +118,11 @@ def daily_submit_limit() -> int | None:
     return limit
 
 
+def check_sha256() -> bool:
+    """Return whether every landed file is read, and its digest compared, before it is reused."""
+    return _switch("check_sha256")
+
+
 def airflow_home() -> Path:
     """Return Airflow's home folder, as Airflow itself finds it."""
     return Path(os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")).expanduser().absolute()
@@ -129,7 +134,7 @@ def _check_local(url: URL, name: str) -> None:
     path = str(url.database)
     if not os.path.isabs(path):
         raise _wrong(name, "needs an absolute path: sqlite:////folder/file.db, with four slashes")
-    if _allow_local() or runs_in_process():
+    if _switch("allow_local_ledger") or runs_in_process():
         return
     elsewhere = remote_executors(conf.get("core", "executor", fallback="LocalExecutor") or "")
     if elsewhere:
@@ -142,11 +147,11 @@ def _check_local(url: URL, name: str) -> None:
         )
 
 
-def _allow_local() -> bool:
-    text = option("allow_local_ledger")
+def _switch(name: str) -> bool:
+    text = option(name)
     found = False if text is None else as_bool(text)
     if found is None:
-        raise _wrong("allow_local_ledger", f"must be True or False, not {text!r}")
+        raise _wrong(name, f"must be True or False, not {text!r}")
     return found
 
 

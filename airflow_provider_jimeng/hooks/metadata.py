@@ -150,6 +150,13 @@ CONFIGURATION: dict[str, dict[str, Any]] = {
                 type="boolean",
                 example="False",
             ),
+            "check_sha256": _option(
+                "Read every landed file, and compare its SHA-256, before it is reused. Default: size and "
+                "etag are compared, and a file is read only where its store gave it another etag.",
+                type="boolean",
+                example="True",
+                default="False",
+            ),
             "presign_seconds": _option(
                 "How long the presigned URLs of private inputs (s3://, gs://, tos://, abfs://) live, in "
                 "seconds: from twelve hours to a week.",

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.hooks.jimeng import epoch_of
+from airflow_provider_jimeng.exceptions import JimengConfigurationError
+from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import (
     Watched,
@@ -29,7 +31,6 @@ from airflow_provider_jimeng.policy.poll import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_jimeng.hooks.jimeng import JimengHook
     from airflow_provider_jimeng.ledger.records import TaskRecord
 
 
@@ -132,13 +133,80 @@ class Watcher:
         )
 
 
-def row_of(hook: JimengHook, task_id: str, req_key: str) -> TaskRecord | None:
+def connection_for(given: str, named: str | None, task_id: str, req_key: str) -> str:
+    """
+    Return the connection to ask about a task with.
+
+    The one that was given; where that is the default, which is to say that none was given, the one that the
+    task's reference names. One that was renamed or deleted since is done without if the given one's account
+    has the task.
+
+    :param named: as the reference has it.
+    :raises JimengConfigurationError: the named connection can't be read, and the given one is another
+        account's.
+    """
+    if named is None or given != DEFAULT_CONNECTION or named == given:
+        return given
+    try:
+        _ = JimengHook(named).settings
+    except JimengConfigurationError as error:
+        if not _has(given, task_id, req_key):
+            raise
+        log.warning("%s Going on with %r, which is the same account.", error.message, given)
+        return given
+    return named
+
+
+def _has(conn_id: str, task_id: str, req_key: str) -> bool:
+    """Return whether the ledger has a task under a connection's account."""
+    hook = JimengHook(conn_id)
+    try:
+        scope = hook.settings.scope(req_key)
+    except JimengConfigurationError:
+        return False
+    return hook.ledger.by_task_id(task_id, scope) is not None
+
+
+def row_of(
+    hook: JimengHook,
+    task_id: str,
+    req_key: str,
+    *,
+    content_key: str | None = None,
+    conn_id: str | None = None,
+) -> TaskRecord | None:
     """
     Return the ledger's row of a task; ``None`` if the ledger knows of none.
 
+    A row of another account is the row all the same where the connection is the one that submitted: its key
+    was rotated, and nothing told that the account is the same one.
+
+    :param content_key: as the task's reference has it, where the ledger knew the task.
+    :param conn_id: the connection that the reference names.
+    :raises JimengConfigurationError: the task is another account's than the connection's, which can't ask
+        about it: it would be told that there is none.
     :raises JimengLedgerError: the ledger can't be read, which is not the same; a retry re-attaches.
     """
-    return hook.ledger.by_task_id(task_id, hook.settings.scope(req_key))
+    scope = hook.settings.scope(req_key)
+    record = hook.ledger.by_task_id(task_id, scope)
+    if record is not None or content_key is None:
+        return record
+    record = hook.ledger.by_task_id(task_id)
+    if record is None or record.content_key != content_key:
+        return None
+    theirs, ours = (f"account {each.account!r} at {each.endpoint}" for each in (record.scope, scope))
+    if hook.volcengine_conn_id == conn_id:
+        log.warning(
+            "The connection %r was %s when this task was submitted, and is %s.", conn_id, theirs, ours
+        )
+        return record
+    raise JimengConfigurationError(
+        f"This task was submitted as {theirs}; the connection {hook.volcengine_conn_id!r} is {ours}, which "
+        "can't ask about it. The task stays paid and known, and nothing was asked: give volcengine_conn_id "
+        "the connection that it was submitted with",
+        task_id=task_id,
+        content_key=content_key,
+    )
 
 
 def ended_in(event: Mapping[str, Any] | None) -> list[Ended]:

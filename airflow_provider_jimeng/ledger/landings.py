@@ -18,7 +18,7 @@ from airflow_provider_jimeng.ledger.views import landing_at
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-__all__ = ["forget_landing", "move_landing", "record_landing"]
+__all__ = ["forget_landing", "move_landing", "record_landing", "renew_etag"]
 
 
 def record_landing(
@@ -57,17 +57,36 @@ def record_landing(
     return _at(conn, uri)
 
 
-def move_landing(conn: Connection, old_uri: str, new_uri: str) -> LandingRecord:
-    """Write that a result was moved; what lay at the new place before is no longer there."""
+def move_landing(conn: Connection, old_uri: str, new_uri: str, *, etag: str | None) -> LandingRecord:
+    """
+    Write that a result was moved; what lay at the new place before is no longer there.
+
+    :param etag: the mark that the store gave the file at its new place, which is seldom the old one.
+    """
     old = landing_at(conn, old_uri, lock=True)
     if old is None:
         return _at(conn, new_uri)
     if old_uri != new_uri:
         conn.execute(delete(landings).where(landings.c.uri_digest == digest(new_uri)))
         conn.execute(
-            update(landings).where(landings.c.id == old.id).values(uri=new_uri, uri_digest=digest(new_uri))
+            update(landings)
+            .where(landings.c.id == old.id)
+            .values(uri=new_uri, uri_digest=digest(new_uri), etag=etag)
         )
     return _at(conn, new_uri)
+
+
+def renew_etag(conn: Connection, landing: LandingRecord, etag: str | None) -> None:
+    """Write the mark that a store gave the same bytes anew; not where others were landed there meanwhile."""
+    conn.execute(
+        update(landings)
+        .where(
+            landings.c.id == landing.id,
+            landings.c.uri_digest == digest(landing.uri),
+            landings.c.sha256 == landing.sha256,
+        )
+        .values(etag=etag)
+    )
 
 
 def forget_landing(conn: Connection, uri: str) -> bool:

@@ -319,13 +319,17 @@ class Ledger(BatchQuestions, Identified):
             )
         )
 
-    def move_landing(self, old_uri: str, new_uri: str) -> LandingRecord:
+    def move_landing(self, old_uri: str, new_uri: str, *, etag: str | None = None) -> LandingRecord:
         """
-        Write that a result was moved to another place.
+        Write that a result was moved to another place, where the store gave it an etag of its own.
 
         :raises LostRace: the ledger knows of a landing at neither place.
         """
-        return self._database.write(lambda conn: landings.move_landing(conn, old_uri, new_uri))
+        return self._database.write(lambda conn: landings.move_landing(conn, old_uri, new_uri, etag=etag))
+
+    def renew_etag(self, landing: LandingRecord, etag: str | None) -> None:
+        """Write that a store gave a landed file, whose bytes were compared, another etag."""
+        self._database.write(lambda conn: landings.renew_etag(conn, landing, etag))
 
     def forget_landing(self, uri: str) -> bool:
         """Write that nothing lies at a place any more; tell whether the ledger thought so."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import posixpath
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengInputError,
     JimengLandingError,
     JimengMissingOutputError,
     JimengOutputExistsError,
@@ -26,8 +29,8 @@ from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.counting import result_landed
 from airflow_provider_jimeng.media.download import Downloaded
-from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, suffix_of
-from airflow_provider_jimeng.media.target import Target
+from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, KINDS, flaw_of, kind_of, suffix_of
+from airflow_provider_jimeng.media.target import Stat, Target
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
@@ -62,7 +65,8 @@ class Lander:
     Lands results.
 
     :param overwrite: whether a file that this provider did not write may be replaced.
-    :param check_sha256: read a landed file and compare its digest before reusing it; size and etag otherwise.
+    :param check_sha256: read every landed file and compare its digest before reusing it. Otherwise only one
+        whose etag is another than it was; size and etag are enough for the rest.
     """
 
     ledger: Ledger
@@ -74,14 +78,24 @@ class Lander:
         """
         Return whether a landed file is still what was landed; a file that is gone is not.
 
+        Stores give an etag anew for the same bytes: for a label, another key, a copy. So a file of the right
+        size with another etag is read and its digest compared, which costs a download; the new etag is noted,
+        so that it costs that once.
+
         :raises JimengLandingError: it could not be read, which is not the same.
         """
         stat = place.stat()
         if stat is None or stat.size != landing.size:
             return False
-        if landing.etag and stat.etag and landing.etag != stat.etag:
+        renewed = bool(landing.etag and stat.etag and landing.etag != stat.etag)
+        if not landing.sha256:
+            return not renewed
+        if (renewed or self.check_sha256) and place.sha256() != landing.sha256:
             return False
-        return not (self.check_sha256 and landing.sha256) or place.sha256() == landing.sha256
+        if renewed:
+            log.info("%s has a new etag and the same bytes.", place.uri)
+            self.ledger.renew_etag(landing, stat.etag)
+        return True
 
     def find(self, record: TaskRecord, target: Target, part: int = 1) -> Landed | None:
         """
@@ -99,17 +113,33 @@ class Lander:
         every = self.ledger.landings(record.content_key)
         return [landing for landing in every if landing.attempt == record.attempt]
 
-    def find_elsewhere(self, record: TaskRecord, target: Target) -> LandingRecord | None:
-        """Return an intact landing of the attempt at any other place; unreadable places are passed over."""
+    def fetch_elsewhere(
+        self, record: TaskRecord, target: Target, local: Path
+    ) -> tuple[Downloaded | None, JimengError | None]:
+        """
+        Copy an intact landing of the attempt at any other place to the local disk.
+
+        Places that can't be read, or that no filesystem or connection serves any more, are passed over.
+
+        :return: the copy; without one, the trouble of a place that may hold the file all the same.
+        """
+        trouble: JimengError | None = None
         for landing in self._landings(record):
             if landing.uri == target.uri:
                 continue
             try:
-                if self.intact(landing, self.resolve(landing.uri)):
-                    return landing
-            except JimengLandingError as error:
-                log.warning("An earlier landing can't be looked at: %s", error)
-        return None
+                place = self.resolve(landing.uri)
+                if not self.intact(landing, place):
+                    continue
+                place.fetch(local)
+            except (JimengLandingError, JimengInputError) as error:
+                log.warning("An earlier landing can't be read: %s", error)
+                trouble = trouble or _out_of_reach(landing, error)
+                continue
+            log.info("The content is already at %s; it is copied from there.", landing.uri)
+            digest, kind = landing.sha256 or _digest(local), landing.content_type or DEFAULT_TYPE
+            return Downloaded(local, landing.size, digest, kind), None
+        return None, trouble
 
     def check_free(self, key: str, target: Target) -> None:
         """
@@ -148,7 +178,7 @@ class Lander:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
-            source = self._obtain(wanted, target, local, fetch)
+            source = self._obtain(wanted, target, local, fetch).named()
             free = target.stat() is None
             place = self._make_room(wanted, target, source)
             # Two tasks that were given one path by mistake may land at the same moment: the second is told.
@@ -194,12 +224,7 @@ class Lander:
                 content_key=record.content_key,
             )
         self.resolve(source.uri).copy_to(target)
-        stat = target.stat()
-        if stat is None or stat.size != source.size:
-            raise JimengLandingError(
-                f"{target.uri} is not what was copied there from {source.uri}; a retry copies it again",
-                content_key=record.content_key,
-            )
+        stat = _copied(source, target)
         self.ledger.record_landing(
             record,
             uri=target.uri,
@@ -211,20 +236,19 @@ class Lander:
         return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
 
     def _obtain(self, record: TaskRecord, target: Target, local: Path, fetch: Fetch) -> Downloaded:
-        elsewhere = self.find_elsewhere(record, target)
-        if elsewhere is not None:
-            log.info("The content is already at %s; it is copied from there.", elsewhere.uri)
-            self.resolve(elsewhere.uri).fetch(local)
-            return Downloaded(
-                local,
-                elsewhere.size,
-                elsewhere.sha256 or _digest(local),
-                elsewhere.content_type or DEFAULT_TYPE,
-            )
+        held, trouble = self.fetch_elsewhere(record, target, local)
+        if held is not None:
+            return held
         for left in reversed(range(_DOWNLOADS)):
             try:
                 return fetch(local)
             except JimengMissingOutputError as error:
+                if trouble is not None:
+                    # What can't be read now is not gone: neither given up for it, nor paid again.
+                    raise trouble from error
+                if (stored := self._leftover(record, target, local)) is not None:
+                    return stored
+                self._check_nothing_of_ours(record, target)
                 if record.state is TaskState.SUCCEEDED:
                     self.ledger.record_expired(record, code=error.code, message=error.message)
                 raise
@@ -233,6 +257,52 @@ class Lander:
                     raise
                 log.warning("%s Asking for a fresh URL.", error)
         raise JimengLandingError("no download was tried", content_key=record.content_key)
+
+    def _leftover(self, record: TaskRecord, target: Target, local: Path) -> Downloaded | None:
+        """
+        Copy what a try that was killed stored under the attempt's own name, and could not record any more.
+
+        No other result can have that name, and a file has it only once it is complete. Asked for where the
+        vendor no longer has the result, when it is the only copy.
+        """
+        own = _kept_name(record, DEFAULT_TYPE).partition(".")[0]
+        named = posixpath.basename(target.path).partition(".")[0] == own
+        for place in (target,) if named else (target.beside(_kept_name(record, kind)) for kind in KINDS):
+            # Where a landing is told of, and is not intact, somebody changed the file.
+            if place.stat() is None or self.ledger.landing_at(place.uri) is not None:
+                continue
+            place.fetch(local)
+            kind = kind_of(local)
+            flaw = "it is no video and no picture" if kind is None else flaw_of(local, kind)
+            if kind is None or flaw is not None:
+                log.warning("%s is not taken for the result: %s.", place.uri, flaw)
+                continue
+            log.warning("%s was stored by a try that could not record it; it is recorded now.", place.uri)
+            return Downloaded(local, local.stat().st_size, _digest(local), kind)
+        return None
+
+    def _check_nothing_of_ours(self, record: TaskRecord, target: Target) -> None:
+        """
+        Refuse to give a result up, or to pay for it again, while an unknown file stands where it was wanted.
+
+        A try that was killed after it stored the result, and before it recorded that, leaves just that.
+        """
+        own = _kept_name(record, DEFAULT_TYPE)
+        if posixpath.basename(target.path) == own or target.stat() is None:
+            return
+        occupant = self.ledger.landing_at(target.uri)
+        if self.overwrite and (occupant is not None or record.state is not TaskState.SUCCEEDED):
+            return
+        if occupant is not None and self.intact(occupant, target):
+            return
+        raise JimengOutputExistsError(
+            f"The vendor no longer gives out this result, and an unknown file stands at {target.uri}: "
+            "somebody else's, or the result, stored by a try that was killed before it could record that. "
+            f"Nothing is paid again. If it is the result, move it to {target.beside(own).uri} and clear this "
+            "task: it is taken from there. If it is not, move it away: on_missing_output decides then",
+            task_id=record.task_id,
+            content_key=record.content_key,
+        )
 
     def _make_room(self, record: TaskRecord, target: Target, source: Downloaded) -> Target:
         """Return where the bytes may go: the wanted place, or beside it where that holds a foreign file."""
@@ -244,7 +314,7 @@ class Lander:
             if self.intact(occupant, target):
                 # Copied, told, and only then overwritten: a kill between two of these loses neither result.
                 target.copy_to(safe)
-                self.ledger.move_landing(target.uri, safe.uri)
+                self.ledger.move_landing(target.uri, safe.uri, etag=_copied(occupant, safe).etag)
                 log.info("%s held another result; that is now at %s.", target.uri, safe.uri)
                 return target
         # A kill between publishing and recording leaves our own bytes with no record of them.
@@ -274,6 +344,32 @@ def _kept_name(owner: TaskRecord | LandingRecord, content_type: str | None) -> s
 
 def _of(landing: LandingRecord) -> tuple[str, int]:
     return landing.content_key, landing.attempt
+
+
+def _copied(source: LandingRecord, to: Target) -> Stat:
+    """
+    Return what a copy of a landing is like; its etag is its own.
+
+    :raises JimengLandingError: it is not all there.
+    """
+    stat = to.stat()
+    if stat is None or stat.size != source.size:
+        raise JimengLandingError(
+            f"{to.uri} is not what was copied there from {source.uri}; a retry copies it again",
+            content_key=source.content_key,
+        )
+    return stat
+
+
+def _out_of_reach(landing: LandingRecord, error: JimengError) -> JimengLandingError:
+    """Return what to say of a copy that can't be read, where the vendor no longer has the result."""
+    return JimengLandingError(
+        "The vendor no longer gives out this result. It was landed at a place that can't be read now: "
+        f"{error.message.partition('. The ')[0]}. The file may be there, so nothing is paid again. Make the "
+        "place readable (its store, its connection, the filesystem's package): a later try copies it from "
+        f"there. If the file is gone for good, `ledger forget {landing.uri}` lets on_missing_output decide",
+        content_key=landing.content_key,
+    )
 
 
 def _digest(path: Path) -> str:

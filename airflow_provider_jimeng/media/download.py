@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import requests
@@ -14,7 +14,7 @@ import urllib3
 
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengLandingError
 from airflow_provider_jimeng.ledger.keys import redact_url
-from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, flaw_of, kind_of
+from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, flaw_of, kind_of, suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,6 +36,12 @@ class Downloaded:
     bytes: int
     sha256: str
     content_type: str
+
+    def named(self) -> Downloaded:
+        """Give the file its kind's suffix: by the name a store tells what it is, and serves it as that."""
+        path = self.path.with_suffix(suffix_of(self.content_type))
+        self.path.rename(path)
+        return replace(self, path=path)
 
 
 def download(

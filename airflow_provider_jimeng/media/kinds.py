@@ -10,7 +10,7 @@ from airflow_provider_jimeng.media.mp4 import flaw_of as flaw_of_mp4
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DEFAULT_TYPE", "flaw_of", "kind_of", "suffix_of"]
+__all__ = ["DEFAULT_TYPE", "KINDS", "flaw_of", "kind_of", "suffix_of"]
 
 #: What a result is taken for where nothing tells: the products of this provider make MP4s.
 DEFAULT_TYPE = "video/mp4"
@@ -21,6 +21,8 @@ _SUFFIXES = {
     "image/webp": ".webp",
     "image/gif": ".gif",
 }
+#: Content types that are known here.
+KINDS = tuple(_SUFFIXES)
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _JPEG_SCAN, _JPEG_END = b"\xda", b"\xff\xd9"
 

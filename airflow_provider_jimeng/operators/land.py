@@ -12,6 +12,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengOutputExistsError,
     JimengProtocolError,
+    JimengTaskExpiredError,
 )
 from airflow_provider_jimeng.hooks.defaults import flag_of
 from airflow_provider_jimeng.hooks.late import late
@@ -35,7 +36,12 @@ if TYPE_CHECKING:
     )
     from airflow_provider_jimeng.hooks.results import land_all
     from airflow_provider_jimeng.hooks.storage import resolve_target
-    from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
+    from airflow_provider_jimeng.hooks.watching import (
+        Watcher,
+        connection_for,
+        raise_if_failed,
+        row_of,
+    )
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.harvest import Watched
     from airflow_provider_jimeng.lifecycle.land import Landed
@@ -55,8 +61,8 @@ else:
     )
     (land_all,) = late("airflow_provider_jimeng.hooks.results", "land_all")
     (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
-    Watcher, raise_if_failed, row_of = late(
-        "airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed", "row_of"
+    Watcher, connection_for, raise_if_failed, row_of = late(
+        "airflow_provider_jimeng.hooks.watching", "Watcher", "connection_for", "raise_if_failed", "row_of"
     )
     (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
     (Landed,) = late("airflow_provider_jimeng.lifecycle.land", "Landed")
@@ -76,7 +82,8 @@ class JimengLandResultOperator(JimengOperator):
     them. Where a task gave several pictures all of them are landed, the others beside the first
     (``poster.png``, ``poster-2.png``), and ``further`` has a dict of the same four for each.
 
-    :param task: a task reference, or a sensor's result (templated).
+    :param task: a task reference, or a sensor's result (templated). Where no connection is given it is asked
+        about with the one that it names.
     :param output: where to: an absolute path or any fsspec URL, naming the file (templated).
     :param overwrite: whether a file that this provider did not write may be replaced.
     """
@@ -100,7 +107,7 @@ class JimengLandResultOperator(JimengOperator):
             flag_of(self.overwrite, "overwrite")
             target = resolve_target(self.output_uri)
             target.check_writable()
-            record = row_of(self.hook, reference.task_id, reference.req_key)
+            record = self._row(reference)
             if record is None:
                 landed, *further = self._land_without_row(reference, target)
             else:
@@ -118,9 +125,18 @@ class JimengLandResultOperator(JimengOperator):
         announce(context, self.outlets, {**result, "task_id": reference.task_id})
         return result
 
+    def _row(self, reference: TaskReference) -> TaskRecord | None:
+        """Return the ledger's row, with the connection that the reference names where none was given."""
+        told, task_id, req_key = reference.volcengine_conn_id, reference.task_id, reference.req_key
+        self.volcengine_conn_id = connection_for(self.volcengine_conn_id, told, task_id, req_key)
+        return row_of(self.hook, task_id, req_key, content_key=reference.content_key, conn_id=told)
+
     def _land(self, record: TaskRecord, target: Target) -> list[Landed]:
         raise_if_failed(record)
-        record = revive(self.hook.ledger, self.hook.client, record).record
+        back = revive(self.hook.ledger, self.hook.client, record)
+        record = back.record
+        if record.state is TaskState.EXPIRED:
+            raise _given_up(record, still_there=back.running)
         if record.state is TaskState.SUBMITTED:
             # The operator also takes a reference straight from a submit, if the task is over by now.
             watcher = Watcher(self.hook, watched_of(record), record)
@@ -147,9 +163,8 @@ class JimengLandResultOperator(JimengOperator):
 
     def _land_one(self, watched: Watched, target: Target, url: str, number: int) -> Landed:
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
-            source = fetch_from_vendor(
-                self.hook, watched, Path(folder) / "result", first_url=url, part=number
-            )
+            local = Path(folder) / "result"
+            source = fetch_from_vendor(self.hook, watched, local, first_url=url, part=number).named()
             if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
                 raise JimengOutputExistsError(
                     f"A file that is not this result stands at {target.uri}. Choose another place or set "
@@ -159,3 +174,21 @@ class JimengLandResultOperator(JimengOperator):
                 )
             stat = target.publish(source.path)
             return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
+
+
+def _given_up(record: TaskRecord, *, still_there: bool) -> JimengError:
+    """Return why an *expired* task is not landed: its row takes a landing only once the vendor has it."""
+    if still_there:
+        return JimengProtocolError(
+            "This task was given up as expired, and the vendor gives no result of it now, but does not say "
+            "that it is gone either. Nothing is lost: a retry asks again, and submits nothing",
+            task_id=record.task_id,
+            content_key=record.content_key,
+        )
+    return JimengTaskExpiredError(
+        "The vendor no longer knows this task, and its result was not stored in time: it may have been "
+        "billed once",
+        code=record.code,
+        task_id=record.task_id,
+        content_key=record.content_key,
+    )

@@ -46,7 +46,12 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
-    from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
+    from airflow_provider_jimeng.hooks.watching import (
+        Watcher,
+        connection_for,
+        raise_if_failed,
+        row_of,
+    )
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.harvest import Watched
     from airflow_provider_jimeng.lifecycle.revive import revive
@@ -58,8 +63,8 @@ else:
     JimengHook, epoch_of, iso, links_of = late(
         "airflow_provider_jimeng.hooks.jimeng", "JimengHook", "epoch_of", "iso", "links_of"
     )
-    Watcher, raise_if_failed, row_of = late(
-        "airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed", "row_of"
+    Watcher, connection_for, raise_if_failed, row_of = late(
+        "airflow_provider_jimeng.hooks.watching", "Watcher", "connection_for", "raise_if_failed", "row_of"
     )
     (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
     (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
@@ -80,11 +85,12 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
     is recorded in the ledger, if the ledger knows the task.
 
     Returns a result: ``task_id``, ``req_key``, ``content_key``, ``submitted_at``, ``status``, ``code``,
-    ``request_id``, ``elapsed`` and ``video_url``: the vendor's URL, valid for one hour (``None`` for a
-    result that was landed earlier and that the vendor no longer has); where a task gave several pictures,
-    ``result_urls`` has all of them.
+    ``request_id``, ``elapsed``, ``volcengine_conn_id`` and ``video_url``: the vendor's URL, valid for one
+    hour (``None`` for a result that was landed earlier and that the vendor no longer has); where a task gave
+    several pictures, ``result_urls`` has all of them.
 
-    :param task: a task reference, usually ``submit.output`` (templated).
+    :param task: a task reference, usually ``submit.output`` (templated). Where no connection is given it is
+        asked about with the one that it names.
     :param vendor_task_id: the vendor's task id, instead of ``task``; no ledger row is needed then
         (templated). Not ``task_id``, which names the Airflow task.
     :param req_key: the product of ``vendor_task_id`` (templated).
@@ -158,7 +164,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         """Return the result at once if the task is over; else wait."""
         try:
             reference = self._reference()
-            record = row_of(self.hook, reference.task_id, reference.req_key)
+            record = self._row(reference)
             self._point_at(reference)
             if record is not None and (known := self._known(record)) is not None:
                 return known
@@ -184,7 +190,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
                     "retry re-attaches to the task"
                 )
             reference = self._reference()
-            record = row_of(self.hook, reference.task_id, reference.req_key)
+            record = self._row(reference)
             self._point_at(reference)
             if record is not None and (known := self._known(record)) is not None:
                 return known
@@ -243,6 +249,12 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         if self.task is not None:
             return reference_of(self.task)
         return reference_of({"task_id": self.vendor_task_id, "req_key": self.req_key}, "vendor_task_id")
+
+    def _row(self, reference: TaskReference) -> TaskRecord | None:
+        """Return the ledger's row, with the connection that the reference names where none was given."""
+        told, task_id, req_key = reference.volcengine_conn_id, reference.task_id, reference.req_key
+        self.volcengine_conn_id = connection_for(self.volcengine_conn_id, told, task_id, req_key)
+        return row_of(self.hook, task_id, req_key, content_key=reference.content_key, conn_id=told)
 
     def _watch(self, reference: TaskReference, record: TaskRecord | None, deadline: float) -> Watcher:
         submitted_at = record.submitted_at if record is not None else reference.submitted_epoch
@@ -320,6 +332,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
             "code": code,
             "request_id": request_id,
             "elapsed": None if record is None else record.elapsed,
+            "volcengine_conn_id": self.volcengine_conn_id,
             **({"video_url": None} if done is None else links_of(done)),
         }
 

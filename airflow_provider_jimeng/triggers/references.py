@@ -20,6 +20,7 @@ class TaskReference:
 
     :param submitted_at: ISO 8601 UTC; ``None`` where only the id is known.
     :param expected_seconds: how long tasks of this kind have taken, if that is known.
+    :param volcengine_conn_id: the connection that it was submitted or waited for with.
     """
 
     task_id: str
@@ -27,6 +28,7 @@ class TaskReference:
     content_key: str | None = None
     submitted_at: str | None = None
     expected_seconds: float | None = None
+    volcengine_conn_id: str | None = None
 
     @property
     def submitted_epoch(self) -> float | None:
@@ -34,8 +36,10 @@ class TaskReference:
         return epoch_of(self.submitted_at)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, without what is not known."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Return the JSON form that a trigger keeps, without what is not known."""
+        # A trigger has one connection for all its tasks, beside them.
+        told = {**asdict(self), "volcengine_conn_id": None}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 def reference_of(value: Any, field: str = "task") -> TaskReference:
@@ -56,7 +60,7 @@ def reference_of(value: Any, field: str = "task") -> TaskReference:
         raise JimengInputError(
             f"{field} is no task reference: {', '.join(missing)} missing. Nothing was paid by this task"
         )
-    submitted_at = value.get("submitted_at")
+    submitted_at, conn_id = value.get("submitted_at"), value.get("volcengine_conn_id")
     expected = value.get("expected_seconds")
     try:
         submitted = iso(epoch_of(submitted_at))
@@ -68,4 +72,5 @@ def reference_of(value: Any, field: str = "task") -> TaskReference:
         content_key=value.get("content_key"),
         submitted_at=submitted,
         expected_seconds=float(expected) if isinstance(expected, (int, float)) else None,
+        volcengine_conn_id=conn_id if isinstance(conn_id, str) and conn_id else None,
     )

@@ -18,6 +18,7 @@ from airflow_provider_jimeng.get_provider_info import get_provider_info
 from airflow_provider_jimeng.hooks import executors, ledger
 from airflow_provider_jimeng.hooks.executors import remote_executors, runs_in_process
 from airflow_provider_jimeng.hooks.ledger import (
+    check_sha256,
     daily_submit_limit,
     ledger_url,
     open_ledger,
@@ -355,6 +356,21 @@ def test_daily_submit_limit_that_can_not_be_read_is_an_error(option: Any, text: 
         daily_submit_limit()
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [(None, False), ("", False), ("False", False), ("true", True), ("1", True)]
+)
+def test_check_sha256(option: Any, text: str | None, expected: bool):
+    if text is not None:
+        option("check_sha256", text)
+    assert check_sha256() is expected
+
+
+def test_a_check_sha256_that_can_not_be_read_is_an_error(option: Any):
+    option("check_sha256", "often")
+    with pytest.raises(JimengConfigurationError, match="check_sha256 must be True or False, not 'often'"):
+        check_sha256()
+
+
 def test_every_option_is_declared_with_what_airflow_shows_of_it():
     options = get_provider_info()["config"]["jimeng"]["options"]
     assert set(options) == {
@@ -362,6 +378,7 @@ def test_every_option_is_declared_with_what_airflow_shows_of_it():
         "ledger_url",
         "allow_local_ledger",
         "volatile_query_params",
+        "check_sha256",
         "presign_seconds",
         "probe",
         "daily_submit_limit",

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.exceptions import JimengInputError, JimengOutputExistsError
+from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.hooks.storage import resolve_target
 
 from tests.legs import Bench, DagRun
+from tests.operators.test_batch_scenarios import lines, run
 
 
 @pytest.fixture
@@ -61,6 +64,23 @@ def test_results_go_to_s3_and_are_found_there(bench: Bench, bucket: str) -> None
     assert bench.emu.ledger()["totals"]["downloads"] == 1
     (landing, _) = sorted(bench.ledger.landings(first["content_key"]), key=lambda each: each.id)
     assert landing.etag
+
+
+def test_results_on_s3_are_served_as_what_they_are(bench: Bench, bucket: str) -> None:
+    outputs = [f"{bucket}/{name}.mp4" for name in ("imitated", "copied", "later", "batch/1", "unknown")]
+    first = bench.imitate(output=outputs[0])
+    bench.imitate(DagRun("run-2"), output=outputs[1])
+    bench.imitate(DagRun("run-3"), output=outputs[0], variant=1)
+    bench.imitate(DagRun("run-4"), output=outputs[2])
+    run(bench, lines(bench, [1]), output=f"{bucket}/batch")
+    raw = JimengHook().unsafe_submit(MOTION_IMITATION, {"image_url": bench.image, "video_url": bench.video})
+    bench.land(bench.wait({"task_id": raw, "req_key": MOTION_IMITATION}), output=outputs[4])
+
+    fs = resolve_target(outputs[0]).fs
+    assert {each: fs.info(each, refresh=True)["ContentType"] for each in outputs} == dict.fromkeys(
+        outputs, first["content_type"]
+    )
+    assert first["content_type"] == "video/mp4"
 
 
 def test_a_result_on_s3_makes_way_for_another_and_is_not_lost(bench: Bench, bucket: str) -> None:

@@ -65,6 +65,28 @@ def test_a_moved_result_replaces_what_the_ledger_knew_of_the_new_place(bench: Be
     assert bench.ledger.landings(other.content_key) == []
 
 
+def test_a_moved_result_has_the_etag_of_its_new_place(bench: Bench):
+    record, old, new = bench.succeeded(), unique("/a/"), unique("/b/")
+    bench.ledger.record_landing(record, uri=old, size=1, etag="one", sha256=SHA)
+    assert bench.ledger.move_landing(old, new, etag="two").etag == "two"
+    assert bench.ledger.move_landing(new, unique("/disk/"), etag=None).etag is None
+
+
+def test_an_etag_that_a_store_gave_anew_is_noted_for_the_same_bytes_only(bench: Bench):
+    record, other, uri = bench.succeeded(), bench.succeeded(), unique("/out/")
+    landing = bench.ledger.record_landing(record, uri=uri, size=1, etag="one", sha256=SHA)
+    bench.ledger.renew_etag(landing, "two")
+    (renewed,) = bench.ledger.landings(record.content_key)
+    assert renewed.etag == "two"
+    assert (renewed.id, renewed.landed_at, renewed.uri) == (landing.id, landing.landed_at, uri)
+
+    bench.ledger.record_landing(other, uri=uri, size=1, etag="three", sha256="f" * 64)
+    bench.ledger.renew_etag(landing, "four")
+    bench.ledger.move_landing(uri, unique("/b/"), etag="three")
+    bench.ledger.renew_etag(landing, "four")
+    assert [each.etag for each in bench.ledger.landings(other.content_key)] == ["three"]
+
+
 def test_a_landing_that_never_was_cannot_be_moved(bench: Bench):
     with pytest.raises(LostRace, match="no landing"):
         bench.ledger.move_landing(unique(), unique())
