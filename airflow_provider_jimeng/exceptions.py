@@ -80,7 +80,8 @@ class JimengError(Exception):
     :param http_status: the HTTP status of the answer, where there was one.
     """
 
-    #: Whether running the same Airflow task again can change anything without a person acting first.
+    #: Whether running the same Airflow task again can change anything without a person acting first. A single
+    #: error may say otherwise than its class.
     retry_helps: bool = True
 
     def __init__(
@@ -117,7 +118,8 @@ class JimengError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Airflow's executors pickle exceptions between processes; keyword-only arguments
         # are lost by the default protocol, and an exception that can't be unpickled kills the reader.
-        return _rebuild, (type(self), self.message, self._facts())
+        own = {name: self.__dict__[name] for name in ("retry_helps",) if name in self.__dict__}
+        return _rebuild, (type(self), self.message, self._facts()), own or None
 
 
 def _rebuild(cls: type[JimengError], message: str, facts: dict[str, Any]) -> JimengError:

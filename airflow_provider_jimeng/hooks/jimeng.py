@@ -170,9 +170,10 @@ class JimengHook(VolcengineHook):
 
     def refreshed(self) -> JimengHook:
         """
-        Return a hook with the connection as it is now; this one where it can't be read.
+        Return a hook with the connection as it is now; this one where it can't be read or is another account.
 
-        A connection that is just being repaired is no reason to give up what is paid for, or under way.
+        A connection that is just being repaired is no reason to give up what is paid for, or under way; and
+        another account knows nothing of it.
         """
         fresh = type(self)(self.volcengine_conn_id)
         try:
@@ -180,11 +181,28 @@ class JimengHook(VolcengineHook):
         except JimengError as error:
             log.warning("The connection can't be read anew (%s); going on with what it was.", error)
             return self
+        if not self.settings.goes_on_as(fresh.settings):
+            log.warning(
+                "The connection %r now is another account or endpoint (%s at %s, before: %s at %s); going on "
+                "with what it was.",
+                self.volcengine_conn_id,
+                fresh.settings.account,
+                fresh.settings.endpoint_name,
+                self.settings.account,
+                self.settings.endpoint_name,
+            )
+            return self
         return fresh
 
     def _refreshed(self) -> AccountSettings | None:
-        """Read the connection again: a secrets backend may have rotated temporary credentials."""
-        return self._capped(self.refreshed().settings)
+        """
+        Read the connection again: a secrets backend may have rotated temporary credentials.
+
+        ``None`` where the ledger would keep a submit with them under another account: the row of this one
+        must not name who did not pay for it.
+        """
+        fresh = self.refreshed().settings
+        return self._capped(fresh) if fresh.account == self.settings.account else None
 
     @forgetful
     def submit_task(
