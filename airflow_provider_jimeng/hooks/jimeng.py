@@ -18,6 +18,8 @@ from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
+    JimengInputError,
+    JimengInputStoreError,
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
@@ -127,9 +129,19 @@ class JimengHook(VolcengineHook):
         """
         Note what is behind the input URLs, and return the row to be paid for again where that was chosen.
 
+        What can't even be presigned now is no reason to give up what is paid for: it is asked about as it is.
+
         :raises JimengInputChangedError: other bytes are there than were paid for.
+        :raises JimengNotCreatedError: an input of a content that nobody has paid for can't be presigned.
         """
-        noted = with_validators(wanted, self.guard, self.settings.connect_timeout, fetchable)
+        try:
+            noted = with_validators(wanted, self.guard, self.settings.connect_timeout, fetchable)
+        except (JimengInputError, JimengInputStoreError) as error:
+            record = self.ledger.latest(wanted.key)
+            if record is None or record.state in _UNPAID:
+                raise
+            log.warning("Whether an input has changed since it was paid for can't be told: %s", error)
+            return wanted, None
         return noted, superseded_by(noted, self.ledger)
 
     def ensure(
@@ -183,24 +195,14 @@ class JimengHook(VolcengineHook):
             return self
         if not self.settings.goes_on_as(fresh.settings):
             log.warning(
-                "The connection %r now is another account or endpoint (%s at %s, before: %s at %s); going on "
-                "with what it was.",
+                "The connection %r is another account or endpoint now; going on with what it was.",
                 self.volcengine_conn_id,
-                fresh.settings.account,
-                fresh.settings.endpoint_name,
-                self.settings.account,
-                self.settings.endpoint_name,
             )
             return self
         return fresh
 
     def _refreshed(self) -> AccountSettings | None:
-        """
-        Read the connection again: a secrets backend may have rotated temporary credentials.
-
-        ``None`` where the ledger would keep a submit with them under another account: the row of this one
-        must not name who did not pay for it.
-        """
+        """Read rotated credentials; ``None`` where they are another account's, which must not pay here."""
         fresh = self.refreshed().settings
         return self._capped(fresh) if fresh.account == self.settings.account else None
 
