@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow_provider_jimeng.client.settings import parse_connection
 from airflow_provider_jimeng.exceptions import JimengConfigurationError
-from airflow_provider_jimeng.hooks import environment
 from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 
@@ -58,13 +58,12 @@ def keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the account's keys where the vendor's SDKs look for them."""
     monkeypatch.setenv("VOLC_ACCESSKEY", bench.emu.config.access_key)
     monkeypatch.setenv("VOLC_SECRETKEY", bench.emu.config.secret_key)
-    usual = environment.parse_connection
 
     def on_loopback(**given: Any) -> Any:
         # The environment names no endpoint, and the vendor's own must not be reached.
-        return usual(**{**given, "host": bench.emu.url})
+        return parse_connection(**{**given, "host": bench.emu.url})
 
-    monkeypatch.setattr(environment, "parse_connection", on_loopback)
+    monkeypatch.setattr("airflow_provider_jimeng.hooks.environment.parse_connection", on_loopback)
 
 
 @pytest.mark.usefixtures("keys")
