@@ -8,6 +8,7 @@ Catch by what you would *do*, not by what the vendor printed::
     ├── JimengNotCreatedError          nothing was created, nothing was paid
     │   ├── JimengInputError           the input is wrong: correct it
     │   ├── JimengUnreadableInputError an input can't be read now: a later look may succeed
+    │   ├── JimengInputStoreError      the store of an input does not answer: a later try may succeed
     │   ├── JimengConfigurationError   endpoint, product or connection field is wrong: correct the connection
     │   │   ├── JimengCredentialError  the key, the signature or the token is refused
     │   │   ├── JimengPermissionError  the key is known but may not do this, or the product is not activated
@@ -45,6 +46,7 @@ __all__ = [
     "JimengError",
     "JimengInputChangedError",
     "JimengInputError",
+    "JimengInputStoreError",
     "JimengLandingError",
     "JimengLedgerError",
     "JimengLedgerUnavailableError",
@@ -80,7 +82,8 @@ class JimengError(Exception):
     :param http_status: the HTTP status of the answer, where there was one.
     """
 
-    #: Whether running the same Airflow task again can change anything without a person acting first.
+    #: Whether running the same Airflow task again can change anything without a person acting first. A single
+    #: error may say otherwise than its class.
     retry_helps: bool = True
 
     def __init__(
@@ -117,7 +120,8 @@ class JimengError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Airflow's executors pickle exceptions between processes; keyword-only arguments
         # are lost by the default protocol, and an exception that can't be unpickled kills the reader.
-        return _rebuild, (type(self), self.message, self._facts())
+        own = {name: self.__dict__[name] for name in ("retry_helps",) if name in self.__dict__}
+        return _rebuild, (type(self), self.message, self._facts()), own or None
 
 
 def _rebuild(cls: type[JimengError], message: str, facts: dict[str, Any]) -> JimengError:
@@ -140,6 +144,10 @@ class JimengInputError(JimengNotCreatedError, ValueError):
 
 class JimengUnreadableInputError(JimengNotCreatedError):
     """An input could not be looked at before its submit, for a reason that may pass."""
+
+
+class JimengInputStoreError(JimengNotCreatedError):
+    """The store of an input, or what gives the keys to it, does not answer: it can't be presigned now."""
 
 
 class JimengConfigurationError(JimengNotCreatedError):

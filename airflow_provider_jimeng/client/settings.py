@@ -67,6 +67,7 @@ class AccountSettings:
     :param price_per_second: price of a second of video, in the user's currency, for estimates.
     :param ledger: UUID of the only ledger through which this account pays; ``None``: any.
     :param allowed_networks: private networks that inputs and results may be on.
+    :param from_environment: whether the official SDK's environment variables stand in for the connection.
     """
 
     conn_id: str
@@ -85,6 +86,7 @@ class AccountSettings:
     price_per_second: float | None = None
     ledger: str | None = None
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    from_environment: bool = False
 
     @property
     def loopback(self) -> bool:
@@ -104,6 +106,22 @@ class AccountSettings:
     def scope(self, req_key: str) -> Scope:
         """Return the ledger's unit of slots and limits: account, endpoint and req_key."""
         return Scope(account=self.account, endpoint=self.endpoint_name, req_key=req_key)
+
+    def goes_on_as(self, later: AccountSettings) -> bool:
+        """
+        Return whether settings that were read later are this account's, so that they can ask about its tasks.
+
+        A key that was rotated is; another name, another endpoint, or the environment's keys in place of a
+        connection are not: the vendor would say that it knows nothing of what this account paid for.
+        """
+        if (self.endpoint_name, self.from_environment) != (later.endpoint_name, later.from_environment):
+            return False
+        same_key = self.credentials.access_key == later.credentials.access_key
+        return self.account == later.account or same_key or (self._nameless and later._nameless)
+
+    @property
+    def _nameless(self) -> bool:
+        return self.account == account_digest(self.credentials.access_key)
 
     def limit_for(self, req_key: str) -> int | None:
         """Return the configured slots of a req_key, ``None`` where they are to be learned."""

@@ -4,7 +4,8 @@ Whether the configured ledger is the one that knows what was paid for.
 
 Three witnesses are asked before a submit: the connection, where it names its ledger; a note in Airflow's
 home, of what this machine last paid through; and a note beside the outputs. A restored backup, a fresh file
-and another machine's ledger differ from at least one of them, and stop until a person decides.
+and another machine's ledger differ from at least one of them, and stop until a person decides. Where the
+environment's keys stand in for a connection, the ledger itself is a witness: of who has paid through it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from airflow_provider_jimeng.hooks.environment import objection_to
 from airflow_provider_jimeng.hooks.ledger import airflow_home
 from airflow_provider_jimeng.lifecycle.marker import Marker, refusal
 from airflow_provider_jimeng.media.target import SAFE_FOLDER, Target
@@ -55,13 +57,13 @@ class Admission:
         :raises JimengConfigurationError: this ledger has forgotten payments, or never knew of them.
         :raises JimengLandingError: a note can't be read or written now.
         """
-        self._check_pin()
+        self._check_account()
         self._home.check()
         beside.check(adopt=adopt)
 
     def admit(self, beside: Marker | None) -> None:
         """Ask all of them just before a submit; see :meth:`check`."""
-        self._check_pin()
+        self._check_account()
         for note in (self._home, beside):
             if note is not None:
                 note.admit()
@@ -70,6 +72,13 @@ class Admission:
         """Note how far the ledger has come, at the end of a run."""
         for note in (self._home, *self._notes.values()):
             note.leave()
+
+    def _check_account(self) -> None:
+        if self._settings.from_environment:
+            alone = objection_to(self._settings, self._ledger.accounts())
+            if alone is not None:
+                raise alone
+        self._check_pin()
 
     def _check_pin(self) -> None:
         pinned = self._settings.ledger

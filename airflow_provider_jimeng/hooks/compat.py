@@ -96,6 +96,49 @@ def read_connection(read: Callable[[str], Any], conn_id: str) -> Any:
     return OfCommands.get_connection_from_secrets(conn_id)
 
 
+def doubt_of_absence(conn_id: str) -> str | None:
+    """
+    Return why it is not certain that a connection doesn't exist; ``None`` where it is.
+
+    Airflow's own search takes a secrets backend that fails, and an API server that is away, for one that has
+    no such connection, and ends with *not found*. So each backend is asked again, and the supervisor's own
+    words count: only its *there is none* is one.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+
+    for backend in ensure_secrets_backend_loaded():
+        name = type(backend).__name__
+        # This one makes nothing of every trouble; what it asks is asked below. Airflow 3.1.0 has none.
+        if name == "ExecutionAPISecretsBackend":
+            continue
+        try:
+            with one_at_a_time():
+                found = backend.get_connection(conn_id=conn_id)
+        except Exception as error:
+            return f"{name} failed with {type(error).__name__}"
+        if found:
+            return f"{name} has it now"
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    return None if comms is None else _doubt_of_supervisor(comms, conn_id)
+
+
+def _doubt_of_supervisor(comms: Any, conn_id: str) -> str | None:
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
+
+    try:
+        with one_at_a_time():
+            answer = comms.send(GetConnection(conn_id=conn_id))
+    except AirflowRuntimeError as error:
+        answer = error.error
+    except Exception as error:
+        return f"the question failed with {type(error).__name__}"
+    if not isinstance(answer, ErrorResponse):
+        return "Airflow has it now" if answer is not None else "Airflow gave no answer"
+    return None if answer.error == ErrorType.CONNECTION_NOT_FOUND else f"Airflow says {answer.error.value}"
+
+
 def connection_of(path: Any) -> str | None:
     """Return the connection id that an ``ObjectStoragePath`` names, ``None`` if it names none."""
     # Airflow 3.1 keeps it among the options only, Airflow 3.3 only outside of them.
@@ -109,6 +152,7 @@ __all__ = [
     "amask_secret",
     "conf",
     "connection_of",
+    "doubt_of_absence",
     "mask_secret",
     "off_the_loop",
     "one_at_a_time",

@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_jimeng.api.tos import TosStore, presign_get
 from airflow_provider_jimeng.client.coerce import as_integer
-from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengInputError
-from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException, mask_secret, read_connection
+from airflow_provider_jimeng.exceptions import (
+    JimengConfigurationError,
+    JimengInputError,
+    JimengInputStoreError,
+)
+from airflow_provider_jimeng.hooks.compat import (
+    AirflowNotFoundException,
+    doubt_of_absence,
+    mask_secret,
+    read_connection,
+)
 from airflow_provider_jimeng.hooks.ledger import option
-from airflow_provider_jimeng.hooks.storage import filesystem_of
+from airflow_provider_jimeng.hooks.storage import filesystem_of, is_final
 from airflow_provider_jimeng.media.presign import (
     DEFAULT_SECONDS,
     LEAST_SECONDS,
     MOST_SECONDS,
     cannot,
+    cannot_now,
     is_private,
     presented,
     sign_object,
@@ -58,6 +68,7 @@ def fetchable(url: str, field: str = "input") -> str:
 
     :param field: whose URL it is, for the message.
     :raises JimengInputError: it can't be presigned; nothing was paid.
+    :raises JimengInputStoreError: it can't be presigned now; nothing was paid.
     """
     if not is_private(url):
         return url
@@ -74,11 +85,13 @@ def fetchable(url: str, field: str = "input") -> str:
             made = sign_object(fs, path, scheme=scheme, seconds=seconds)
     except JimengInputError as error:
         raise cannot(field, url, error.message) from None
+    except JimengInputStoreError as error:
+        raise cannot_now(field, url, error.message) from None
     except NotImplementedError:
         raise cannot(field, url, f"the filesystem of {scheme}:// can't presign") from None
     except Exception as error:
         # Without the chain: a library's error may quote what it was about to sign.
-        raise cannot(field, url, error) from None
+        raise (cannot if is_final(error, url) else cannot_now)(field, url, error) from None
     if not made.startswith(("https://", "http://")):
         raise cannot(field, url, "its filesystem made no http URL of it")
     return made
@@ -95,6 +108,8 @@ def _tos_store(conn_id: str | None) -> TosStore:
     try:
         connection = read_connection(BaseHook.get_connection, name)
     except AirflowNotFoundException:
+        if (doubt := doubt_of_absence(name)) is not None:
+            raise JimengInputStoreError(f"the connection {name!r} can't be read: {doubt}") from None
         raise JimengInputError(
             f"there is no connection {name!r}; it holds the Access Key ID (login), the Secret Access Key "
             '(password) and, as extra, {"region": "cn-beijing"}'

@@ -18,6 +18,8 @@ from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
+    JimengInputError,
+    JimengInputStoreError,
     JimengNotSentError,
     JimengUnknownSubmitError,
 )
@@ -127,9 +129,19 @@ class JimengHook(VolcengineHook):
         """
         Note what is behind the input URLs, and return the row to be paid for again where that was chosen.
 
+        What can't even be presigned now is no reason to give up what is paid for: it is asked about as it is.
+
         :raises JimengInputChangedError: other bytes are there than were paid for.
+        :raises JimengNotCreatedError: an input of a content that nobody has paid for can't be presigned.
         """
-        noted = with_validators(wanted, self.guard, self.settings.connect_timeout, fetchable)
+        try:
+            noted = with_validators(wanted, self.guard, self.settings.connect_timeout, fetchable)
+        except (JimengInputError, JimengInputStoreError) as error:
+            record = self.ledger.latest(wanted.key)
+            if record is None or record.state in _UNPAID:
+                raise
+            log.warning("Whether an input has changed since it was paid for can't be told: %s", error)
+            return wanted, None
         return noted, superseded_by(noted, self.ledger)
 
     def ensure(
@@ -170,9 +182,10 @@ class JimengHook(VolcengineHook):
 
     def refreshed(self) -> JimengHook:
         """
-        Return a hook with the connection as it is now; this one where it can't be read.
+        Return a hook with the connection as it is now; this one where it can't be read or is another account.
 
-        A connection that is just being repaired is no reason to give up what is paid for, or under way.
+        A connection that is just being repaired is no reason to give up what is paid for, or under way; and
+        another account knows nothing of it.
         """
         fresh = type(self)(self.volcengine_conn_id)
         try:
@@ -180,11 +193,18 @@ class JimengHook(VolcengineHook):
         except JimengError as error:
             log.warning("The connection can't be read anew (%s); going on with what it was.", error)
             return self
+        if not self.settings.goes_on_as(fresh.settings):
+            log.warning(
+                "The connection %r is another account or endpoint now; going on with what it was.",
+                self.volcengine_conn_id,
+            )
+            return self
         return fresh
 
     def _refreshed(self) -> AccountSettings | None:
-        """Read the connection again: a secrets backend may have rotated temporary credentials."""
-        return self._capped(self.refreshed().settings)
+        """Read rotated credentials; ``None`` where they are another account's, which must not pay here."""
+        fresh = self.refreshed().settings
+        return self._capped(fresh) if fresh.account == self.settings.account else None
 
     @forgetful
     def submit_task(

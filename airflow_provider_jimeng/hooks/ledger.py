@@ -80,6 +80,31 @@ def open_ledger() -> Ledger:
     return Ledger.open(ledger_url())
 
 
+def find_ledger() -> Ledger:
+    """
+    Return the configured ledger, for who only reads: none is made, and none is migrated.
+
+    Blocks like :func:`open_ledger`.
+
+    :raises JimengConfigurationError: as :func:`open_ledger`.
+    :raises NoLedger: there is none of this release in the database.
+    :raises JimengLedgerError: the database can't be reached.
+    """
+    from airflow_provider_jimeng.ledger.admin import NoLedger
+    from airflow_provider_jimeng.ledger.engine import database_for
+    from airflow_provider_jimeng.ledger.store import Ledger
+
+    url = ledger_url()
+    database = database_for(url)
+    if not database.is_ready():
+        raise NoLedger(
+            f"There is no ledger of this release at {database.place}. Nothing was submitted or changed. "
+            "Where the workers have one, this process is configured for another: [jimeng] ledger_conn_id or "
+            "ledger_url, or an AIRFLOW_HOME of its own."
+        )
+    return Ledger(url)
+
+
 def ledger_url() -> str:
     """
     Return the SQLAlchemy URL of the ledger, with its password, which is masked in logs from here on.

@@ -170,6 +170,14 @@ CONFIGURATION: dict[str, dict[str, Any]] = {
                 type="integer",
                 example="500",
             ),
+            "environment_account": _option(
+                "The ledger's name of the account whose keys are in the official SDK's environment variables "
+                "(VOLCENGINE_ACCESS_KEY, ...). Set it where these are meant, and there is no connection of "
+                "the default id: they are then used without asking whether there may be one. Required with "
+                "VOLCENGINE_SESSION_TOKEN.",
+                type="string",
+                example="studio",
+            ),
             "ui": _option(
                 "Whether Airflow's pages of DAG runs and task instances get a tab *Jimeng*, with progress, "
                 "results, and the ledger's unknowns. Read when the api-server starts.",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -25,7 +24,6 @@ from airflow_provider_jimeng.client.discretion import forget_locals, forgetful
 from airflow_provider_jimeng.client.settings import AccountSettings, parse_connection
 from airflow_provider_jimeng.client.sync import SyncClient, utc_now
 from airflow_provider_jimeng.exceptions import (
-    JimengConfigurationError,
     JimengError,
     JimengInputError,
     JimengNotSentError,
@@ -40,25 +38,20 @@ from airflow_provider_jimeng.hooks.compat import (
     read_connection,
 )
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION as DEFAULT_CONNECTION
+from airflow_provider_jimeng.hooks.environment import settings_from_environment
 from airflow_provider_jimeng.hooks.metadata import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-#: The official SDKs' names, newest first: access key, secret key, session token.
-_ENVIRONMENT = (
-    ("VOLCENGINE_ACCESS_KEY", "VOLCENGINE_SECRET_KEY", "VOLCENGINE_SESSION_TOKEN"),
-    ("VOLC_ACCESSKEY", "VOLC_SECRETKEY", None),
-)
-
 
 class VolcengineHook(BaseHook):
     """
     An account of Volcengine, from an Airflow connection.
 
-    :param volcengine_conn_id: connection of type ``volcengine``. Where none of the default id exists, the
-        official SDK's environment variables are used; another id that is missing is an error.
+    :param volcengine_conn_id: connection of type ``volcengine``. Where it is certain that none of the default
+        id exists, the official SDK's environment variables are used; another id that is missing is an error.
     """
 
     conn_name_attr = "volcengine_conn_id"
@@ -110,7 +103,9 @@ class VolcengineHook(BaseHook):
         return self._settings
 
     async def _aread(self) -> AccountSettings:
-        settings = self._parse(await self._aget_connection())
+        connection = await self._aget_connection()
+        # Without one, Airflow is asked once more, in its synchronous way.
+        settings = await off_the_loop(self._parse, None) if connection is None else self._parse(connection)
         for secret in _secrets(settings):
             await amask_secret(secret)
         return settings
@@ -128,7 +123,7 @@ class VolcengineHook(BaseHook):
 
     def _parse(self, connection: Any) -> AccountSettings:
         if connection is None:
-            return _from_environment(self.volcengine_conn_id)
+            return settings_from_environment(self.volcengine_conn_id)
         # The text and not extra_dejson, which makes an empty object of what it can't read.
         return parse_connection(
             conn_id=self.volcengine_conn_id,
@@ -253,28 +248,3 @@ def _secrets(settings: AccountSettings) -> list[str]:
         for form in (password, unquote(password))
     ]
     return [each for each in (credentials.secret_key, credentials.session_token, *at_proxies) if each]
-
-
-def _from_environment(conn_id: str) -> AccountSettings:
-    if conn_id == DEFAULT_CONNECTION:
-        for access, secret, token in _ENVIRONMENT:
-            if os.environ.get(access) and os.environ.get(secret):
-                session = os.environ.get(token) if token else None
-                return parse_connection(
-                    conn_id=conn_id,
-                    login=os.environ[access],
-                    password=os.environ[secret],
-                    host=None,
-                    schema=None,
-                    port=None,
-                    extra={"session_token": session} if session else None,
-                )
-    names = " or ".join(f"{access} and {secret}" for access, secret, _ in _ENVIRONMENT)
-    hint = f", or set {names} in the environment" if conn_id == DEFAULT_CONNECTION else ""
-    error = JimengConfigurationError(
-        f"There is no connection {conn_id!r}. Nothing was sent or paid; create it with type `volcengine`, "
-        f"the Access Key ID as login and the Secret Access Key as password{hint}."
-    )
-    # Airflow says the same of a connection that it could not read for now (its API was away).
-    error.retry_helps = True
-    raise error

@@ -117,10 +117,6 @@ class LedgerAdmin(Identified):
             lambda conn: runs.rows_of_run(conn, attempt_scopes, states, before=before, limit=limit)
         )
 
-    def accounts(self) -> list[str]:
-        """Return the accounts that ever claimed, or were ever paused."""
-        return self._database.read(listing.accounts)
-
     def census(self, account: str | None = None) -> list[census.AccountCensus]:
         """Count rows, slots, waiters and spending, per account, endpoint and req_key."""
         return self._database.read(lambda conn: census.census(conn, account))

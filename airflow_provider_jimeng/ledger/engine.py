@@ -294,6 +294,14 @@ class Database:
             return False
         return self._run(lambda conn: inspect(conn).has_table(schema.meta.name), write=False)
 
+    def is_ready(self) -> bool:
+        """Tell whether a ledger of this release is here. This makes none and migrates none."""
+        if not self.holds_ledger():
+            return False
+        with self._preparing:
+            self._uuid = self._uuid or self._run(schema.ready_uuid, write=False)
+            return self._uuid is not None
+
     def read(self, work: Callable[[Connection], _T]) -> _T:
         """Run work that changes nothing, in one transaction."""
         self.uuid()

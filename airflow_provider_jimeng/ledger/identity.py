@@ -19,6 +19,7 @@ from sqlalchemy import insert, select, update
 from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger.engine import read_clock
 from airflow_provider_jimeng.ledger.limits import remark
+from airflow_provider_jimeng.ledger.listing import accounts
 from airflow_provider_jimeng.ledger.schema import meta
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Identified(ABC):
     def identity(self) -> Identity:
         """Return which ledger this is, and how far it has come, now."""
         return self._database.read(identity)
+
+    def accounts(self) -> list[str]:
+        """Return the accounts that ever claimed, or were ever paused."""
+        return self._database.read(accounts)
 
     def advance(self) -> Identity:
         """Let the mark grow, before it is noted beside outputs."""

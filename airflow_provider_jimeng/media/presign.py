@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_jimeng.api.parsing import clean_text
-from airflow_provider_jimeng.exceptions import JimengInputError
+from airflow_provider_jimeng.exceptions import JimengInputError, JimengInputStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ __all__ = [
     "LEAST_SECONDS",
     "MOST_SECONDS",
     "cannot",
+    "cannot_now",
     "is_private",
     "presented",
     "sign_object",
@@ -164,9 +165,24 @@ def _silent() -> Iterator[None]:
 
 def cannot(field: str, url: str, error: BaseException | str) -> JimengInputError:
     """Return the error of an input that can't be presigned; nothing was paid, and no slot was taken."""
-    scheme, _, bucket, _ = split_object(url)
-    why = error if isinstance(error, str) else f"{type(error).__name__}: {clean_text(str(error), 200)}"
     return JimengInputError(
-        f"{field}: the object in {scheme}://{bucket} can't be presigned for the vendor ({why}). Nothing was "
-        "sent, nothing was paid"
+        f"{field}: the object in {_place(url)} can't be presigned for the vendor ({_why(error)}). "
+        "Nothing was sent, nothing was paid"
     )
+
+
+def cannot_now(field: str, url: str, error: BaseException | str) -> JimengInputStoreError:
+    """Return the error of an input that can't be presigned now; nothing was paid, and no slot was taken."""
+    return JimengInputStoreError(
+        f"{field}: the object in {_place(url)} can't be presigned for the vendor now ({_why(error)}). "
+        "Nothing was sent, nothing was paid; a retry presigns it anew"
+    )
+
+
+def _place(url: str) -> str:
+    scheme, _, bucket, _ = split_object(url)
+    return f"{scheme}://{bucket}"
+
+
+def _why(error: BaseException | str) -> str:
+    return error if isinstance(error, str) else f"{type(error).__name__}: {clean_text(str(error), 200)}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -155,7 +156,9 @@ class Target:
         """
         Refuse a place that can't take a file, before anything is paid.
 
-        :raises JimengInputError: the folder can't be made or written, or the bucket does not exist.
+        :raises JimengInputError: the folder can't be made or written, or the store says that there is no such
+            bucket, or none for these keys.
+        :raises JimengLandingError: the place can't be looked at now.
         """
         try:
             if self.is_local:
@@ -165,14 +168,18 @@ class Target:
         except JimengInputError:
             raise
         except Exception as error:
+            if not _is_final(error):
+                raise self._trouble("can't be looked at now", error) from error
             raise JimengInputError(
                 f"output: {self.uri} can't be written ({type(error).__name__}: {_first_line(error)}). "
-                "Nothing was paid"
+                "Nothing was submitted"
             ) from error
 
     def _check_local(self) -> None:
         if os.path.isdir(self.path):
-            raise JimengInputError(f"output: {self.uri} is a folder; it must name the file. Nothing was paid")
+            raise JimengInputError(
+                f"output: {self.uri} is a folder; it must name the file. Nothing was submitted"
+            )
         parent = os.path.dirname(self.path)
         os.makedirs(parent, exist_ok=True)
         with tempfile.TemporaryFile(dir=parent):
@@ -180,12 +187,17 @@ class Target:
 
     def _check_bucket(self) -> None:
         if self.path.endswith("/"):
-            raise JimengInputError(f"output: {self.uri} must name the file. Nothing was paid")
+            raise JimengInputError(f"output: {self.uri} must name the file. Nothing was submitted")
         bucket = self.path.lstrip("/").partition("/")[0]
-        if self.fs.protocol != "memory" and bucket and not self.fs.exists(bucket):
+        if self.fs.protocol == "memory" or not bucket or self.fs.exists(bucket):
+            return
+        try:
+            # Some filesystems say of every trouble that the bucket does not exist; this one names it.
+            self.fs.info(bucket)
+        except FileNotFoundError:
             raise JimengInputError(
-                f"output: the bucket {bucket!r} of {self.uri} does not exist. Nothing was paid"
-            )
+                f"output: the bucket {bucket!r} of {self.uri} does not exist. Nothing was submitted"
+            ) from None
 
     def _trouble(self, what: str, error: Exception | None) -> JimengLandingError:
         reason = f" ({type(error).__name__}: {_first_line(error)})" if error is not None else ""
@@ -193,6 +205,13 @@ class Target:
             f"{self.uri} {what}{reason}. The task is not lost: the result is stored by a retry, within 12 "
             "hours of its submit, and nothing is submitted again"
         )
+
+
+def _is_final(error: Exception) -> bool:
+    """Return whether a place stays as it is until a person acts: its form, or the rights to it, are wrong."""
+    if isinstance(error, (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def _linked(existing: str, new: str) -> bool:

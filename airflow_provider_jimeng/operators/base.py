@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -33,8 +34,6 @@ from airflow_provider_jimeng.media.names import NOTE
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED, TURN
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     import jinja2
 
     from airflow.providers.common.compat.sdk import Context
@@ -61,6 +60,7 @@ else:
     Policies, Request = late("airflow_provider_jimeng.lifecycle.wanted", "Policies", "Request")
     (JimengSlotTrigger,) = late("airflow_provider_jimeng.triggers.slots", "JimengSlotTrigger")
 
+_BACKSTOP = dt.timedelta(minutes=30)
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 
 
@@ -294,6 +294,8 @@ class SubmittingOperator(JimengOperator):
                 deadline=deadline,
             ),
             method_name="execute_complete",
+            # The trigger tells of its deadline itself; this ends the wait where no triggerer runs it.
+            timeout=dt.timedelta(seconds=max(0.0, (epoch_of(deadline) or 0.0) - time.time())) + _BACKSTOP,
         )
 
 

@@ -15,6 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow_provider_jimeng.api.models import FailureKind, TransportFailure
+from airflow_provider_jimeng.exceptions import JimengError
 from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso
 from airflow_provider_jimeng.hooks.late import late
@@ -45,7 +47,7 @@ else:
 log = logging.getLogger(__name__)
 
 #: How often a trigger that can't read its connection looks again: the task is paid for, so it never gives up.
-_CONNECTION_RETRY_SECONDS = 30.0
+CONNECTION_RETRY_SECONDS = 30.0
 
 _OUTCOMES = {
     PollKind.SUCCEEDED: "succeeded",
@@ -55,22 +57,25 @@ _OUTCOMES = {
 }
 
 
-async def settings_of(conn_id: str) -> AccountSettings:
+async def settings_of(conn_id: str, deadline: float | None = None) -> AccountSettings | None:
     """
     Read the connection, for as long as it takes.
 
-    Trouble with credentials while a paid task runs is never that task's failure; the deferral's own timeout
-    ends the wait if nobody repairs the connection.
+    Trouble with credentials while a paid task runs is never that task's failure.
+
+    :param deadline: epoch seconds at which to give it up and return ``None``.
     """
     told = False
-    while True:
+    while deadline is None or time.time() < deadline:
         try:
             return await JimengHook(conn_id).aget_settings()
         except Exception as error:
             if not told:
                 log.error("The connection %r can't be read (%s); waiting for it.", conn_id, error)
                 told = True
-            await asyncio.sleep(_CONNECTION_RETRY_SECONDS)
+            left = CONNECTION_RETRY_SECONDS if deadline is None else deadline - time.time()
+            await asyncio.sleep(max(0.0, min(CONNECTION_RETRY_SECONDS, left)))
+    return None
 
 
 def event_to_tell(payload: dict[str, Any]) -> TriggerEvent:
@@ -124,6 +129,7 @@ class JimengTaskTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.wait_for = wait_for
+        self._told_trouble = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments: references and a connection id, no secret."""
@@ -145,7 +151,11 @@ class JimengTaskTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until all tasks, or any of them, are over or the deadline has passed; yield one event."""
         quiet_until = time.monotonic() + self._hold()
-        self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
+        settings = await settings_of(self.volcengine_conn_id, epoch_of(self.deadline))
+        if settings is None:
+            yield event_to_tell({"status": DEADLINE, "tasks": self._unasked(), "deadline": self.deadline})
+            return
+        self._client = AsyncClient(settings)
         if self.task_instance is not None:
             await asyncio.to_thread(metrics.watch_from_triggerer)
         watches = [asyncio.create_task(self._watch(task)) for task in self.tasks]
@@ -174,7 +184,7 @@ class JimengTaskTrigger(BaseTrigger):
             age = time.time() - (task.submitted_epoch or started)
             await asyncio.sleep(self._delay(age, task, settings, asked_to_wait, asked))
             asked = True
-            observation: Observation = await self._client.query(task.req_key, task.task_id)
+            observation, trouble = await self._ask(task)
             state, decision = decide_poll(
                 state,
                 observation,
@@ -189,10 +199,26 @@ class JimengTaskTrigger(BaseTrigger):
             if word is not None and word != told:
                 self.log.warning("Task %s is still waited for: %s", task.task_id, word)
             told = word
-            asked_to_wait = decision.retry_after or 0.0
-            if decision.refresh:
-                # A secrets backend may have rotated the keys since this trigger began.
-                self._client = AsyncClient(await settings_of(self.volcengine_conn_id))
+            asked_to_wait = CONNECTION_RETRY_SECONDS if trouble else decision.retry_after or 0.0
+            if decision.refresh or trouble:
+                await self._renew()
+
+    async def _ask(self, task: TaskReference) -> tuple[Observation, bool]:
+        """Return what the vendor says; and whether it could not be asked from here, with these settings."""
+        try:
+            return await self._client.query(task.req_key, task.task_id), False
+        except JimengError as error:
+            # A CA bundle or a proxy that only this container lacks; the workers have submitted with them.
+            if not self._told_trouble:
+                self._told_trouble = True
+                self.log.error("The vendor can't be asked from here (%s); the tasks go on, waiting.", error)
+            return TransportFailure(FailureKind.NOT_SENT, str(error)), True
+
+    async def _renew(self) -> None:
+        """Read the connection anew: a secrets backend may have rotated the keys since this trigger began."""
+        settings = await settings_of(self.volcengine_conn_id, epoch_of(self.deadline))
+        if settings is not None and self._client.settings.goes_on_as(settings):
+            self._client = AsyncClient(settings)
 
     def _delay(
         self, age: float, task: TaskReference, settings: PollSettings, at_least: float, asked: bool
@@ -208,6 +234,11 @@ class JimengTaskTrigger(BaseTrigger):
         delay = max(regular, at_least)
         deadline = epoch_of(self.deadline)
         return delay if deadline is None else max(0.05, min(delay, deadline - time.time()))
+
+    def _unasked(self) -> list[dict[str, Any]]:
+        """Return what there is to tell of tasks about which nothing could be asked."""
+        nothing = PollDecision(PollKind.DEADLINE, message="the connection could not be read")
+        return [self._verdict(task, PollState(), nothing) for task in self.tasks]
 
     def _verdict(self, task: TaskReference, state: PollState, decision: PollDecision) -> dict[str, Any]:
         outcome = _OUTCOMES[decision.kind]

@@ -9,14 +9,22 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from airflow_provider_jimeng.exceptions import JimengLedgerError
+from airflow_provider_jimeng.exceptions import JimengError
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.hooks.late import late
+from airflow_provider_jimeng.ledger.admin import NoLedger
 from airflow_provider_jimeng.ledger.records import Scope, SlotView
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.settle import is_overdue
 from airflow_provider_jimeng.triggers.holders import holders, seen_over, usable_by
-from airflow_provider_jimeng.triggers.jimeng import DEADLINE, TURN, event_to_tell, leave_out, settings_of
+from airflow_provider_jimeng.triggers.jimeng import (
+    CONNECTION_RETRY_SECONDS,
+    DEADLINE,
+    TURN,
+    event_to_tell,
+    leave_out,
+    settings_of,
+)
 from airflow_provider_jimeng.triggers.settling import hold_seconds
 from airflow_provider_jimeng.triggers.watch import ledger_reader
 
@@ -24,11 +32,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_provider_jimeng.client.aio import AsyncClient
+    from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 else:
     # A worker makes this trigger, and never asks with it.
     (AsyncClient,) = late("airflow_provider_jimeng.client.aio", "AsyncClient")
 
 _LOOK_SECONDS = 1.0
+#: A ledger that isn't the ticket's tells nothing of it, so its worker has to look; but not each second.
+_ASTRAY_SECONDS = 300.0
+_UNREADABLE = "The ledger can't be read; waiting for it: %s"
+_NOT_RENEWED = "The connection can't be read anew; going on with what it was: %s"
+_NOT_ASKED = "The vendor can't be asked from here; waiting for what the ledger says: %s"
 _UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN})
 
 
@@ -70,6 +85,8 @@ class JimengSlotTrigger(BaseTrigger):
         self.not_before = not_before
         self.deadline = deadline
         self._first_state: TaskState | None = None
+        self._told: set[str] = set()
+        self._renew_at: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments: names and a ticket, no secret."""
@@ -90,29 +107,59 @@ class JimengSlotTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: it is this ticket's turn, or the deadline has passed."""
         # dag.test() has no scheduler that could be overtaken, and sets no task instance.
-        quiet_until = time.monotonic() + (0.0 if self.task_instance is None else hold_seconds())
-        settings = await settings_of(self.volcengine_conn_id)
+        began = time.monotonic()
+        quiet_until = began + (0.0 if self.task_instance is None else hold_seconds())
+        deadline = epoch_of(self.deadline)
+        settings = await settings_of(self.volcengine_conn_id, deadline)
         await asyncio.sleep(max(0.0, quiet_until - time.monotonic()))
-        client = AsyncClient(settings)
-        limit = settings.limit_for(self.req_key)
-        unreadable = False
-        while True:
-            now = time.time()
-            if (deadline := epoch_of(self.deadline)) is not None and now >= deadline:
-                yield event_to_tell({"status": DEADLINE, "deadline": self.deadline})
+        while settings is not None and (deadline is None or time.time() < deadline):
+            over = await self._look(settings, time.time(), time.monotonic() - began)
+            if over is not None:
+                told = {"over": over} if over else {}
+                yield event_to_tell({"status": TURN, "deadline": self.deadline, **told})
                 return
-            try:
-                over = await (self._over(limit, client, now) if self.ticket_id else self._is_decided(now))
-                if over is not None:
-                    told = {"over": over} if over else {}
-                    yield event_to_tell({"status": TURN, "deadline": self.deadline, **told})
-                    return
-                unreadable = False
-            except JimengLedgerError as error:
-                if not unreadable:
-                    self.log.warning("The ledger can't be read; waiting for it: %s", error)
-                    unreadable = True
             await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter may be guessed
+            if self._renew_at is not None and time.monotonic() >= self._renew_at:
+                self._renew_at = None
+                settings = await self._renewed(settings)
+        yield event_to_tell({"status": DEADLINE, "deadline": self.deadline})
+
+    async def _look(
+        self, settings: AccountSettings, now: float, waited: float
+    ) -> list[dict[str, Any]] | None:
+        """Return something once the wait is over; trouble with the ledger is waited out."""
+        try:
+            if not self.ticket_id:
+                over = await self._is_decided(now)
+            else:
+                over = await self._over(settings.limit_for(self.req_key), AsyncClient(settings), now)
+        except JimengError as error:
+            self._tell_once(_UNREADABLE, error)
+            return [] if isinstance(error, NoLedger) and waited >= _ASTRAY_SECONDS else None
+        self._told.discard(_UNREADABLE)
+        return over
+
+    async def _renewed(self, settings: AccountSettings) -> AccountSettings:
+        try:
+            later = await JimengHook(self.volcengine_conn_id).aget_settings()
+        except Exception as error:
+            self._tell_once(_NOT_RENEWED, error)
+            return settings
+        return later if settings.goes_on_as(later) else settings
+
+    def _tell_once(self, words: str, error: Exception) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            self.log.warning(words, error)
+
+    async def _find_over(self, client: AsyncClient, view: SlotView) -> TaskRecord | None:
+        """Return a holder that the vendor says is over; one that can't be asked about here holds its slot."""
+        try:
+            return await holders().find_over(client, view, head=self._is_head(view))
+        except JimengError as error:
+            self._tell_once(_NOT_ASKED, error)
+            self._renew_at = time.monotonic() + CONNECTION_RETRY_SECONDS
+            return None
 
     def _may_look(self, now: float) -> bool:
         return now >= (epoch_of(self.not_before) or 0.0)
@@ -122,6 +169,8 @@ class JimengSlotTrigger(BaseTrigger):
         if self._may_look(now):
             return []
         record = await ledger_reader().latest(self.content_key)
+        if record is None:
+            await ledger_reader().must_know(self.account)
         if record is None or record.state not in _UNDECIDED:
             return []
         # An intent that turned unknown is another question, which only a worker may answer.
@@ -133,13 +182,16 @@ class JimengSlotTrigger(BaseTrigger):
         if not self._may_look(now):
             return None
         view = await ledger_reader().slots(Scope(self.account, self.endpoint, self.req_key), limit)
-        if self.ticket_id in view.entitled or self.ticket_id not in view.waiting:
+        if self.ticket_id in view.entitled:
+            return []
+        if self.ticket_id not in view.waiting:
             # A ticket that is gone was pruned, or the ledger was replaced: a worker has to look.
+            await ledger_reader().must_know(self.account)
             return []
         mine = usable_by(self.ticket_id, view, seen_over)
         if mine:
             return mine
-        found = await holders().find_over(client, view, head=self._is_head(view))
+        found = await self._find_over(client, view)
         known = None if found is None else seen_over.get(found.task_id)
         if found is None or known is None:
             return None

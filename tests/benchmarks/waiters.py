@@ -178,6 +178,7 @@ async def _ticks(walls: list[float], busy: list[float]) -> None:
 async def measure(who: str, tasks: list[str], interval: float, seconds: float) -> dict[str, Any]:
     """Return the figures of one way to wait."""
     settings = await settings_of("volcengine_default")
+    assert settings is not None
     process = psutil.Process()
     gc.collect()
     before, cpu_before = process.memory_info().rss, time.process_time()

@@ -101,7 +101,7 @@ def test_commands_in_the_page_are_airflows() -> None:
 
 
 def test_the_variables_are_those_that_the_hook_reads() -> None:
-    from airflow_provider_jimeng.hooks.volcengine import _ENVIRONMENT
+    from airflow_provider_jimeng.hooks.environment import _ENVIRONMENT
 
     known = {name for group in _ENVIRONMENT for name in group if name}
     assert set(re.findall(r"`(VOLC[A-Z_]+)`", TEXT)) == known

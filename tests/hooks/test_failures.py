@@ -42,6 +42,14 @@ def test_what_airflow_retries_is_what_a_retry_can_change() -> None:
     assert {kind.__name__ for kind in KINDS if not kind.retry_helps} == FINAL
 
 
+def test_an_error_that_may_pass_is_retried_whatever_its_class() -> None:
+    error = exceptions.JimengConfigurationError("its API was away")
+    error.retry_helps = True
+    assert for_airflow(error) is error
+    assert pickle.loads(pickle.dumps(error)).retry_helps
+    assert not pickle.loads(pickle.dumps(exceptions.JimengConfigurationError("words"))).retry_helps
+
+
 def test_a_subclass_that_is_not_known_is_still_raised() -> None:
     class Odd(exceptions.JimengLandingError):
         """Of a later release."""

@@ -382,6 +382,7 @@ def test_every_option_is_declared_with_what_airflow_shows_of_it():
         "presign_seconds",
         "probe",
         "daily_submit_limit",
+        "environment_account",
         "ui",
     }
     for option_name, declared in options.items():

@@ -177,11 +177,30 @@ def test_connection_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch
     assert VolcengineHook().settings.credentials.access_key == "AKID"
 
 
-def test_session_token_of_the_environment_needs_a_connection_with_an_account(monkeypatch: pytest.MonkeyPatch):
+def test_session_token_of_the_environment_needs_a_name_for_its_account(monkeypatch: pytest.MonkeyPatch):
     for name in ("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN"):
         monkeypatch.setenv(f"VOLCENGINE_{name}", "value")
-    with pytest.raises(JimengConfigurationError, match="account"):
+    with pytest.raises(JimengConfigurationError, match=r"\[jimeng\] environment_account"):
         _ = VolcengineHook().settings
+    monkeypatch.setenv("AIRFLOW__JIMENG__ENVIRONMENT_ACCOUNT", "studio")
+    for settings in (VolcengineHook().settings, asyncio.run(VolcengineHook().aget_settings())):
+        assert (settings.account, settings.credentials.session_token) == ("studio", "value")
+
+
+def test_a_secrets_backend_that_fails_is_no_missing_connection(monkeypatch: pytest.MonkeyPatch):
+    class Vault:
+        def get_connection(self, conn_id: str) -> Any:
+            raise TimeoutError("the vault is sealed")
+
+    monkeypatch.setenv("VOLC_ACCESSKEY", "AK")
+    monkeypatch.setenv("VOLC_SECRETKEY", "SK")
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded", lambda: [Vault()]
+    )
+    for read in (lambda: VolcengineHook().settings, lambda: asyncio.run(VolcengineHook().aget_settings())):
+        with pytest.raises(JimengConfigurationError, match="Vault failed with TimeoutError") as told:
+            read()
+        assert told.value.retry_helps
 
 
 def test_neither_connection_nor_environment_names_both_ways():

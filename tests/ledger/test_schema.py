@@ -142,6 +142,22 @@ def test_a_migration_that_fails_leaves_the_old_schema(empty_url: str, monkeypatc
     foreign.dispose()
 
 
+def test_who_only_reads_makes_no_ledger_and_migrates_none(empty_url: str, monkeypatch: pytest.MonkeyPatch):
+    database = engine.Database(empty_url)
+    assert not database.is_ready()
+    assert not database.holds_ledger()
+    Ledger.open(empty_url).close()
+    assert database.is_ready()
+    later = engine.Database(empty_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "SCHEMA_VERSION", 2)
+        patch.setattr(schema, "MIGRATIONS", MappingProxyType({1: lambda conn: None}))
+        assert not later.is_ready()
+    assert later.is_ready()
+    for each in (database, later):
+        each.dispose()
+
+
 def described(table: Table) -> Iterator[str]:
     """Yield a line for each thing of a table that a database keeps."""
     kinds = (postgresql.dialect(), mysql.dialect(), sqlite.dialect())

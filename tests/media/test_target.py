@@ -119,5 +119,36 @@ def test_places_that_take_no_file_are_told_before_anything_is_paid(
             target.check_writable()
 
     monkeypatch.setattr(MemoryFileSystem, "protocol", "s3")
+
+    def denied(self: Any, path: str, **_: Any) -> Any:
+        raise PermissionError("Access Denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "info", denied)
+        with pytest.raises(JimengInputError, match="Access Denied"):
+            memory("/none/a.mp4").check_writable()
     with pytest.raises(JimengInputError, match="bucket 'none'"):
         memory("/none/a.mp4").check_writable()
+
+
+def test_a_store_in_trouble_is_no_place_that_takes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(self: Any, path: str, **_: Any) -> Any:
+        raise TimeoutError("503 SlowDown")
+
+    monkeypatch.setattr(MemoryFileSystem, "protocol", "s3")
+    # s3fs says of every trouble that there is no such bucket; other filesystems raise it.
+    for name in ("info", "exists"):
+        monkeypatch.setattr(MemoryFileSystem, name, away)
+        with pytest.raises(JimengLandingError, match="can't be looked at now.*503 SlowDown"):
+            memory("/none/a.mp4").check_writable()
+
+
+def test_a_disk_in_trouble_is_no_place_that_takes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*_: Any, **__: Any) -> None:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(os, "makedirs", stale)
+    with pytest.raises(JimengLandingError, match="Stale file handle"):
+        local(tmp_path / "a.mp4").check_writable()

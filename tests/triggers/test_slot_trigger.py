@@ -8,15 +8,19 @@ import json
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event as sql_event
 
+from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.hooks.jimeng import iso
+from airflow_provider_jimeng.hooks.ledger import find_ledger
 from airflow_provider_jimeng.ledger.engine import database_for
 from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, MustWait, Provenance, Scope
-from airflow_provider_jimeng.triggers import holders, watch
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.triggers import holders, slots, watch
 from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 
 from tests.legs import Bench, DagRun, Deferred, first_event
@@ -165,6 +169,100 @@ async def test_a_ledger_that_cannot_be_read_is_waited_for(
     assert len(said) == 1
     monkeypatch.setenv("AIRFLOW__JIMENG__LEDGER_URL", one_slot.ledger_url)
     assert (await asyncio.wait_for(running, 5))["status"] == "turn"
+
+
+async def test_the_deadline_ends_the_wait_for_a_connection(
+    one_slot: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(one_slot)
+    head = ticket(one_slot, "first")
+    monkeypatch.delenv("AIRFLOW_CONN_VOLCENGINE_DEFAULT")
+    deadline = iso(time.time() + 0.3)
+    event = await first_event(trigger(one_slot, head, deadline=deadline), 3.0)
+    assert event == {"status": "deadline", "deadline": deadline}
+
+
+def test_a_deferral_for_a_slot_ends_where_no_triggerer_runs_it(one_slot: Bench) -> None:
+    assert isinstance(one_slot.imitation(DagRun("holder")).leg(), Deferred)
+    left = one_slot.imitation(DagRun("waiter"), variant=2, slot_timeout=60.0).leg()
+    assert isinstance(left, Deferred)
+    assert left.classpath.endswith("JimengSlotTrigger")
+    assert left.timeout is not None
+    # Later than the trigger's own deadline, whose event keeps the message and the place in the queue.
+    assert 60.0 < left.timeout.total_seconds() < 60.0 + 3600.0
+
+
+async def test_a_vendor_that_only_the_triggerer_cannot_ask_leaves_what_the_ledger_says(
+    one_slot: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = hold(one_slot)
+    one_slot.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 3600")
+    head = ticket(one_slot, "first")
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
+    waiting = trigger(one_slot, head)
+    said: list[str] = []
+    monkeypatch.setattr(waiting.log, "warning", lambda words, *args: said.append(words % args))
+    running = asyncio.create_task(first_event(waiting))
+    await asyncio.sleep(3.0)
+    assert not running.done()
+    assert [each for each in said if "can't be asked from here" in each]
+    one_slot.ledger.record_failed(holder, code=1, message="x", request_id=None, new_attempt=False)
+    assert (await asyncio.wait_for(running, 5))["status"] == "turn"
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("there", ["nothing", "another"])
+async def test_a_ledger_that_is_not_the_workers_calls_nobody_and_is_not_made(
+    one_slot: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    hold(one_slot)
+    head = ticket(one_slot, "first")
+    home = tmp_path / "triggerer"
+    home.mkdir()
+    if there == "another":
+        Ledger.open(f"sqlite:///{home}/ledger.db").close()
+    monkeypatch.setenv("AIRFLOW__JIMENG__LEDGER_URL", f"sqlite:///{home}/ledger.db")
+    before = sorted(home.iterdir())
+    for ticket_id in (head, None):
+        waiting = trigger(one_slot, ticket_id, not_before=None if ticket_id else "2099-01-01T00:00:00+00:00")
+        said: list[str] = []
+        monkeypatch.setattr(waiting.log, "warning", lambda words, *args, said=said: said.append(words % args))
+        await stays_silent(waiting)
+        assert len(said) == 1
+        assert "ledger" in said[0]
+    if there == "nothing":
+        assert sorted(home.iterdir()) == before == []
+    # A worker has to look all the same, at a rate that helps.
+    monkeypatch.setattr(slots, "_ASTRAY_SECONDS", 0.3)
+    assert (await first_event(trigger(one_slot, head), 3.0))["status"] == "turn"
+
+
+async def test_the_ledgers_connection_is_read_once_a_minute_and_after_trouble(
+    one_slot: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(one_slot)
+    found, now = [0], [0.0]
+
+    def counted() -> Ledger:
+        found[0] += 1
+        return find_ledger()
+
+    monkeypatch.setattr("airflow_provider_jimeng.triggers.watch.find_ledger", counted)
+    monkeypatch.setattr(watch, "FRESH_SECONDS", -1.0)
+    reader = watch.LedgerReader(lambda: now[0])
+    for now[0] in (0.0, 1.0, 30.0, 59.0):
+        await reader.slots(scope_of(one_slot), 1)
+        await reader.latest("holder")
+    assert found == [1]
+    now[0] = 61.0
+    await reader.latest("holder")
+    assert found == [2]
+    one_slot.alter("ALTER TABLE jimeng_tasks RENAME TO elsewhere")
+    with pytest.raises(JimengLedgerError):
+        await reader.latest("holder")
+    one_slot.alter("ALTER TABLE elsewhere RENAME TO jimeng_tasks")
+    assert await reader.latest("holder") is not None
+    assert found == [3]
 
 
 def ticket_after_release(bench: Bench) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.exceptions import JimengInputError
-from airflow_provider_jimeng.hooks.jimeng import iso
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso
 from airflow_provider_jimeng.triggers import jimeng as module
 from airflow_provider_jimeng.triggers.holders import watched_here
 from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
@@ -143,7 +144,7 @@ async def test_the_deadline_is_the_wall_clocks_and_ends_a_hold_too(
 async def test_a_connection_that_cannot_be_read_is_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CONNECTION_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(module, "CONNECTION_RETRY_SECONDS", 0.1)
     (task,) = await asyncio.to_thread(references, bench, 1)
     monkeypatch.setenv("AIRFLOW_CONN_VOLCENGINE_DEFAULT", '{"login": "", "password": ""}')
     running = asyncio.create_task(first_event(JimengTaskTrigger(tasks=[task])))
@@ -151,6 +152,53 @@ async def test_a_connection_that_cannot_be_read_is_waited_for(
     assert not running.done()
     bench.connect()
     assert (await running)["status"] == "finished"
+
+
+@pytest.mark.parametrize("lacking", ["CA bundle", "proxy"])
+async def test_what_only_the_triggerer_lacks_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    monkeypatch.setattr(module, "CONNECTION_RETRY_SECONDS", 0.1)
+    (task,) = await asyncio.to_thread(references, bench, 1)
+    if lacking == "proxy":
+        monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
+    else:
+        bench.connect(host=bench.emu.url.replace("http:", "https:"), verify=f"{bench.folder}/corp.pem")
+    trigger = JimengTaskTrigger(tasks=[task])
+    said: list[str] = []
+    monkeypatch.setattr(trigger.log, "error", lambda words, *args: said.append(words % args))
+    running = asyncio.create_task(first_event(trigger))
+    await asyncio.sleep(1.0)
+    assert not running.done()
+    assert len(said) == 1
+    assert "can't be asked from here" in said[0]
+    monkeypatch.delenv("HTTP_PROXY", raising=False)
+    bench.connect(max_concurrency=100)
+    event = await running
+    assert (event["status"], event["tasks"][0]["outcome"]) == ("finished", "succeeded")
+
+
+@pytest.mark.parametrize("trouble", [{"proxies": {"http": "ftp://nowhere"}}, {"login": ""}])
+async def test_the_deadline_ends_a_wait_in_which_nothing_can_be_asked(
+    bench: Bench, trouble: dict[str, Any]
+) -> None:
+    (task,) = await asyncio.to_thread(references, bench, 1)
+    bench.connect(**trouble)
+    deadline = iso(time.time() + 0.5)
+    event = await first_event(JimengTaskTrigger(tasks=[task], deadline=deadline), 5.0)
+    assert (event["status"], event["deadline"]) == ("deadline", deadline)
+    assert [each["outcome"] for each in event["tasks"]] == ["deadline"]
+
+
+async def test_another_account_is_not_asked_about_the_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = await asyncio.to_thread(references, bench, 1)
+    trigger = JimengTaskTrigger(tasks=[task])
+    trigger._client = AsyncClient(JimengHook().settings)
+    bench.connect(account="other", login="AKOTHER")
+    await trigger._renew()
+    assert trigger._client.settings.account == "tests"
 
 
 async def test_an_unknown_status_is_told_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
