@@ -123,14 +123,17 @@ class JimengHook(VolcengineHook):
             return
         self.prober.check(wanted)
 
-    def look_at_inputs(self, wanted: Wanted) -> tuple[Wanted, TaskRecord | None]:
+    def look_at_inputs(
+        self, wanted: Wanted, *, since: float | None = None
+    ) -> tuple[Wanted, TaskRecord | None]:
         """
         Note what is behind the input URLs, and return the row to be paid for again where that was chosen.
 
+        :param since: see :func:`~airflow_provider_jimeng.lifecycle.sources.superseded_by`.
         :raises JimengInputChangedError: other bytes are there than were paid for.
         """
         noted = with_validators(wanted, self.guard, self.settings.connect_timeout, fetchable)
-        return noted, superseded_by(noted, self.ledger)
+        return noted, superseded_by(noted, self.ledger, since=since)
 
     def ensure(
         self,
@@ -141,12 +144,14 @@ class JimengHook(VolcengineHook):
         watched: Callable[[], Collection[str]] = tuple,
         seen_over: Collection[Ended] = (),
         beside: Marker | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> Ensured:
         """
         Make one pass towards a task for the content; never sleeps for a slot.
 
         :param seen_over: the tasks that this leg's trigger saw over.
         :param beside: the note where the result is wanted; another ledger there stops the submit.
+        :param stopping: asked until the last moment: once it tells ``True``, nothing is submitted any more.
         """
         submitter = Submitter(
             self.ledger,
@@ -158,6 +163,7 @@ class JimengHook(VolcengineHook):
             seen_over=seen_over,
             admit=lambda: self.admission.admit(beside),
             present=fetchable_body,
+            stopping=stopping,
         )
         return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
 
