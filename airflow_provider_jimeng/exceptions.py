@@ -26,6 +26,7 @@ Catch by what you would *do*, not by what the vendor printed::
     ├── JimengWaitTimeoutError         the user's deadline passed: the task still runs, a retry re-attaches
     ├── JimengToleranceExceededError   more items of a bulk run came to nothing than it may
     ├── JimengRunIncompleteError       a bulk run stopped submitting: the next one goes on there
+    ├── JimengStoppedError             the task was told to stop (SIGTERM): a retry goes on there
     ├── JimengInputChangedError        other bytes are behind the same URL
     ├── JimengLandingError             the result is not stored yet: the task is not lost
     │   ├── JimengOutputExistsError    a foreign file stands where the result should go
@@ -60,6 +61,7 @@ __all__ = [
     "JimengRetryableTaskError",
     "JimengRunIncompleteError",
     "JimengSpendLimitError",
+    "JimengStoppedError",
     "JimengTaskExpiredError",
     "JimengTaskFailedError",
     "JimengThrottledError",
@@ -279,6 +281,15 @@ class JimengRunIncompleteError(JimengError):
     """
 
     retry_helps = False
+
+
+class JimengStoppedError(JimengError):
+    """
+    The task was told to stop: marked failed, cleared, or its worker goes away.
+
+    It submits nothing more. What is at the vendor stays there, known to the ledger; a later try goes on with
+    it.
+    """
 
 
 class JimengProtocolError(JimengError):

@@ -37,7 +37,7 @@ from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.hooks import patience
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.store import Ledger
-from airflow_provider_jimeng.lifecycle import submit as submitting
+from airflow_provider_jimeng.lifecycle import bookkeeping, submit as submitting
 from airflow_provider_jimeng.operators.jimeng import (
     JimengLandResultOperator,
     JimengMotionImitationOperator,
@@ -306,6 +306,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     monkeypatch.setattr(watch, "FRESH_SECONDS", 0.05)
     # A leg that waited for a late answer would be two deadlines longer; the tests of that set it themselves.
     monkeypatch.setattr(submitting, "_LATE_SECONDS", 0.0)
+    monkeypatch.setattr(bookkeeping, "CERTAIN_SECONDS", 5.0)
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.3)
 
 

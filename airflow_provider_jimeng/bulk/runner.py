@@ -33,6 +33,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.ledger.records import LostRace, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
+from airflow_provider_jimeng.lifecycle.outcomes import run_stopped_error
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
@@ -137,11 +138,13 @@ class Run:
         :param leg: return what to wait for as soon as there is nothing to do but to wait.
         :raises JimengLedgerError: the ledger was silent for longer than the run's patience.
         :raises JimengInputError: the manifest can't be read any further.
+        :raises JimengStoppedError: the run was told to stop.
         """
         if leg:
             self.progress.of_a_leg(self._terms.since)
         try:
             while True:
+                self._check_stop()
                 self._check_deadline()
                 self._take()
                 self._submits.skip_if_stopped()
@@ -188,6 +191,10 @@ class Run:
     @property
     def _open(self) -> int:
         return len(self._watching) + self._submits.trying
+
+    def _check_stop(self) -> None:
+        if self._tools.stopping():
+            raise run_stopped_error(len(self._watching))
 
     def _check_deadline(self) -> None:
         if self._terms.deadline is not None and time.time() >= self._terms.deadline:

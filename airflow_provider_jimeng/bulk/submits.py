@@ -18,6 +18,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengLedgerError,
     JimengNotSentError,
     JimengSpendLimitError,
+    JimengStoppedError,
     JimengThrottledError,
 )
 from airflow_provider_jimeng.ledger.records import LostRace
@@ -239,6 +240,9 @@ class Submits:
         elif isinstance(error, JimengConfigurationError):
             asked = error.code is not None or error.http_status is not None
             self.stop(f"the vendor refuses this account's submits ({error})" if asked else error.message)
+            window.pending.appendleft(content)
+        elif isinstance(error, JimengStoppedError):
+            # The run leaves at its next turn; what a later try submits has no fate yet.
             window.pending.appendleft(content)
         elif isinstance(error, (JimengNotSentError, JimengThrottledError, JimengLedgerError)):
             if isinstance(error, JimengLedgerError) and not isinstance(error, LostRace):

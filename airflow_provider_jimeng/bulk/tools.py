@@ -51,6 +51,7 @@ class Tools:
     :param fetch: returns what downloads the result of a row; with a URL that is fresh, if there is one.
     :param report: gets the fate of each line, once.
     :param gauge: gets numbers to publish.
+    :param stopping: tells that the run was told to stop (SIGTERM).
     """
 
     ledger: Ledger
@@ -65,6 +66,7 @@ class Tools:
     folder: Folder
     report: Callable[[Fate, Item | BadLine], Any]
     gauge: Callable[[str, float], None] = lambda name, value: None
+    stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)

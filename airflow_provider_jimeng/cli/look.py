@@ -20,6 +20,7 @@ from airflow_provider_jimeng.cli.render import (
 from airflow_provider_jimeng.cli.session import Refusal, account_of, say
 from airflow_provider_jimeng.cli.targets import content_key, row_by_number
 from airflow_provider_jimeng.ledger.listing import Wanted, has_fallen_silent
+from airflow_provider_jimeng.ledger.parts import content_of
 
 if TYPE_CHECKING:
     import argparse
@@ -110,7 +111,7 @@ def _history(admin: LedgerAdmin, text: str) -> list[TaskRecord]:
     key = content_key(admin, text)
     if key is None:
         row, place = admin.by_task_id(text), admin.landing_at(text)
-        key = row.content_key if row is not None else None if place is None else place.content_key
+        key = row.content_key if row is not None else None if place is None else content_of(place.content_key)
     found = [] if key is None else admin.history(key)
     if not found:
         raise Refusal(

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.cli.change import describe, tell
 from airflow_provider_jimeng.cli.render import age, iso, json_line, landing_values, plain, table
 from airflow_provider_jimeng.cli.session import Refusal, WrongUse, account_of, confirm, say, who
 from airflow_provider_jimeng.cli.targets import content_key, row_by_number
+from airflow_provider_jimeng.ledger.parts import content_of
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.ledger.upkeep import Prunable, may_be_forgotten
 
@@ -68,9 +70,10 @@ _FETCHED = (
 
 
 def _forget_landing(admin: LedgerAdmin, options: argparse.Namespace, landing: LandingRecord) -> int:
-    stands = admin.latest(landing.content_key)
-    known = {} if stands is None else admin.landings_of([stands])
-    left = sum(len(each) for each in known.values()) - 1
+    stands = admin.latest(content_of(landing.content_key))
+    known = () if stands is None else itertools.chain(*admin.landings_of([stands]).values())
+    # Where a task made several pictures, each has a key of its own: another one is no copy of this one.
+    left = sum(each.content_key == landing.content_key and each.id != landing.id for each in known)
     lines = [
         f"Landing {landing.uri} of content {landing.content_key}, attempt {landing.attempt}.",
         "  The file is left alone.",
@@ -84,9 +87,9 @@ def _forget_landing(admin: LedgerAdmin, options: argparse.Namespace, landing: La
 
 def _forget_rows(admin: LedgerAdmin, options: argparse.Namespace, rows: list[TaskRecord]) -> int:
     lines = []
-    places = admin.landings_of(rows)
+    places, standing = admin.landings_of(rows), admin.latest(rows[0].content_key)
     for row in rows:
-        if not may_be_forgotten(row):
+        if not may_be_forgotten(row, standing):
             raise Refusal(f"{describe(row)}. It can't be forgotten: {_KEEP[row.state]}. Nothing was changed.")
         lines += [describe(row), f"  {_COST[row.state]}"]
         for landing in places.get((row.content_key, row.attempt), ()):

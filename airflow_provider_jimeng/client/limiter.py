@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SUBMIT = "submit"
 QUERY = "query"
+#: How often somebody who waits for a turn looks whether it is still wanted.
+_NAP_SECONDS = 0.2
 
 
 class RateLimiter:
@@ -50,18 +52,27 @@ class RateLimiter:
         with self._lock:
             self._bucket.give_back()
 
-    def acquire(self, timeout: float | None = None) -> bool:
-        """Wait for the next turn; ``False``, at once, where it comes after ``timeout`` seconds."""
+    def acquire(self, timeout: float | None = None, withdrawn: Callable[[], bool] | None = None) -> bool:
+        """
+        Wait for the next turn; ``False``, at once, where it comes after ``timeout`` seconds.
+
+        :param withdrawn: tells, while it is waited for, that nobody wants the turn any more: ``False`` too.
+        """
         wait = self.reserve()
         if timeout is not None and wait > timeout:
             self.give_back()
             return False
-        if wait > 0:
-            try:
-                time.sleep(wait)
-            except BaseException:
-                self.give_back()
-                raise
+        try:
+            while wait > 0:
+                if withdrawn is not None and withdrawn():
+                    self.give_back()
+                    return False
+                nap = wait if withdrawn is None else min(wait, _NAP_SECONDS)
+                time.sleep(nap)
+                wait -= nap
+        except BaseException:
+            self.give_back()
+            raise
         return True
 
     async def acquire_async(self) -> None:

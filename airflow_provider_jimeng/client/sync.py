@@ -22,7 +22,13 @@ from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.client.adapter import OnceAdapter, Opens
 from airflow_provider_jimeng.client.limiter import query_limiter, submit_limiter
 from airflow_provider_jimeng.client.route import proxy_for, tls_context
-from airflow_provider_jimeng.client.wire import Patience, exchange, steady_seconds
+from airflow_provider_jimeng.client.wire import (
+    WITHDRAWN,
+    Patience,
+    exchange,
+    steady_seconds,
+    still_wanted,
+)
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
@@ -66,7 +72,12 @@ class SyncClient:
         return self._settings
 
     def submit(
-        self, body: bytes, *, on_late: Callable[[Observation], None], started: float | None = None
+        self,
+        body: bytes,
+        *,
+        on_late: Callable[[Observation], None],
+        started: float | None = None,
+        withdrawn: Callable[[], bool] = still_wanted,
     ) -> Observation:
         """
         Send a submit, exactly once or not at all, and return within ``submit_deadline`` seconds.
@@ -78,13 +89,16 @@ class SyncClient:
         :param on_late: gets the answer that comes after the deadline (for up to ten minutes, while this
             process lives), in another thread. It may hold the id of a paid task: record it.
         :param started: by :func:`.wire.steady_seconds`, when the intent began to age; now, unless given.
+        :param withdrawn: asked until the last moment before the first byte: ``True`` keeps the request in.
         """
         settings = self._settings
         began = steady_seconds() if started is None else started
         left = began + settings.submit_deadline - steady_seconds()
         if left <= 0:
             return TransportFailure(FailureKind.NOT_SENT, "the intent became too old to be sent")
-        if not submit_limiter(settings).acquire(timeout=left / 2):
+        if not submit_limiter(settings).acquire(timeout=left / 2, withdrawn=withdrawn):
+            if withdrawn():
+                return TransportFailure(FailureKind.NOT_SENT, WITHDRAWN)
             return TransportFailure(
                 FailureKind.NOT_SENT,
                 f"this process's turn under the limit of {settings.submit_qps:g} submits a second comes too "
@@ -95,7 +109,7 @@ class SyncClient:
         read = settings.submit_deadline + LATE_ANSWER_SECONDS
         patience = Patience(settings.connect_timeout, read, settings.submit_deadline, LATE_ANSWER_SECONDS)
         request = self._sign(SUBMIT_ACTION, API_VERSION, body)
-        return exchange(request, patience, self._adapter, started=began, on_late=on_late)
+        return exchange(request, patience, self._adapter, started=began, on_late=on_late, withdrawn=withdrawn)
 
     def query(self, req_key: str, task_id: str) -> Observation:
         """

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 #: An answer is a few hundred bytes; what is longer is not the vendor's.
 MAX_ANSWER_BYTES = 1 << 20
 _CHUNK = 1 << 14
+#: Why a request was kept in by its own task.
+WITHDRAWN = "its task was told to stop"
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -56,6 +58,11 @@ def steady_seconds() -> float:
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
+def still_wanted() -> bool:
+    """Tell that a request was not withdrawn: where nobody can withdraw it."""
+    return False
+
+
 class GateShut(Exception):
     """Raised in the sending thread instead of sending."""
 
@@ -66,10 +73,12 @@ class Gate:
 
     :param expires: by :func:`steady_seconds`, when it no longer opens, so that a thread that was held up (a
         slow name server, a suspended machine) doesn't send what its caller has given up.
+    :param withdrawn: asked right before it opens; ``True`` keeps the request in.
     """
 
-    def __init__(self, expires: float) -> None:
+    def __init__(self, expires: float, withdrawn: Callable[[], bool] = still_wanted) -> None:
         self._expires = expires
+        self._withdrawn = withdrawn
         self._lock = threading.Lock()
         self._shut = False
         self._socket: Any = None
@@ -78,9 +87,10 @@ class Gate:
     def open(self, connected: Any) -> None:
         """Let the request out through a connected socket, once; raises :class:`GateShut` otherwise."""
         with self._lock:
-            if self._shut or self.passed or steady_seconds() >= self._expires:
+            withdrawn = self._withdrawn()
+            if withdrawn or self._shut or self.passed or steady_seconds() >= self._expires:
                 self._shut = True
-                raise GateShut
+                raise GateShut(WITHDRAWN if withdrawn else "the request became too old to be sent")
             self.passed = True
             self._socket = connected
 
@@ -124,6 +134,7 @@ def exchange(
     *,
     started: float | None = None,
     on_late: Callable[[Observation], None] | None = None,
+    withdrawn: Callable[[], bool] = still_wanted,
 ) -> Observation:
     """
     Send a request at most once on a fresh connection, and return within ``patience.total`` seconds.
@@ -134,9 +145,11 @@ def exchange(
     :param make_adapter: makes the connection's maker around the gate.
     :param started: by :func:`steady_seconds`, when the total began; now, unless given.
     :param on_late: gets the answer that came after the total, in another thread.
+    :param withdrawn: asked right before the first byte leaves; ``True`` keeps the request in.
     """
     began = steady_seconds() if started is None else started
-    sending = _Sending(request, patience, Gate(began + patience.total), make_adapter, on_late)
+    gate = Gate(began + patience.total, withdrawn)
+    sending = _Sending(request, patience, gate, make_adapter, on_late)
     return sending.run(max(0.0, began + patience.total - steady_seconds()))
 
 
@@ -208,8 +221,8 @@ class _Sending:
         try:
             with contextlib.closing(self._make_adapter(self._gate)) as adapter:
                 return self._send(adapter)
-        except GateShut:
-            return TransportFailure(FailureKind.NOT_SENT, "the request became too old to be sent")
+        except GateShut as shut:
+            return TransportFailure(FailureKind.NOT_SENT, str(shut))
         except Exception as error:
             # Whatever it is, only the gate knows whether the vendor may have got the request.
             kind = FailureKind.NO_ANSWER if self._gate.passed else FailureKind.NOT_SENT

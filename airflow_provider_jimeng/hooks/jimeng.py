@@ -125,12 +125,15 @@ class JimengHook(VolcengineHook):
             return
         self.prober.check(wanted)
 
-    def look_at_inputs(self, wanted: Wanted) -> tuple[Wanted, TaskRecord | None]:
+    def look_at_inputs(
+        self, wanted: Wanted, *, since: float | None = None
+    ) -> tuple[Wanted, TaskRecord | None]:
         """
         Note what is behind the input URLs, and return the row to be paid for again where that was chosen.
 
         What can't even be presigned now is no reason to give up what is paid for: it is asked about as it is.
 
+        :param since: see :func:`~airflow_provider_jimeng.lifecycle.sources.superseded_by`.
         :raises JimengInputChangedError: other bytes are there than were paid for.
         :raises JimengNotCreatedError: an input of a content that nobody has paid for can't be presigned.
         """
@@ -142,7 +145,7 @@ class JimengHook(VolcengineHook):
                 raise
             log.warning("Whether an input has changed since it was paid for can't be told: %s", error)
             return wanted, None
-        return noted, superseded_by(noted, self.ledger)
+        return noted, superseded_by(noted, self.ledger, since=since)
 
     def ensure(
         self,
@@ -153,12 +156,14 @@ class JimengHook(VolcengineHook):
         watched: Callable[[], Collection[str]] = tuple,
         seen_over: Collection[Ended] = (),
         beside: Marker | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> Ensured:
         """
         Make one pass towards a task for the content; never sleeps for a slot.
 
         :param seen_over: the tasks that this leg's trigger saw over.
         :param beside: the note where the result is wanted; another ledger there stops the submit.
+        :param stopping: asked until the last moment: once it tells ``True``, nothing is submitted any more.
         """
         submitter = Submitter(
             self.ledger,
@@ -170,6 +175,7 @@ class JimengHook(VolcengineHook):
             seen_over=seen_over,
             admit=lambda: self.admission.admit(beside),
             present=fetchable_body,
+            stopping=stopping,
         )
         return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
 

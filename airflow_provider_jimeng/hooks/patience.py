@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 #: As long as a bulk run bears it. A worker is held meanwhile; a try would be lost otherwise.
 PATIENCE_SECONDS = 300.0
+_NAP_SECONDS = 0.5
 
 
 def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
@@ -40,7 +41,7 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(work)
     def patient(*args: P.args, **kwargs: P.kwargs) -> T:
         since: float | None = None
-        tries = 0
+        tries, stopping = 0, _stopping_of(args)
         while True:
             began = time.monotonic()
             try:
@@ -52,11 +53,24 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
                     since, tries = now, 0
                     log.warning("%s Waiting for it, %.0f s at most.", error.message, PATIENCE_SECONDS)
                 left = PATIENCE_SECONDS - (now - since)
-                if left <= 0:
+                if left <= 0 or (stopping is not None and stopping()):
                     raise
                 spread = random.random()  # noqa: S311 - jitter may be guessed
                 delay = backoff_delay(tries, base=1.0, cap=15.0, jitter=spread)
                 tries += 1
-                time.sleep(min(delay, left))
+                _pause(min(delay, left), stopping)
 
     return patient
+
+
+def _stopping_of(args: tuple[object, ...]) -> Callable[[], bool] | None:
+    """Return what tells that the task, a method of which is run, was told to stop (SIGTERM), if it can be."""
+    stopping = getattr(args[0], "stopping", None) if args else None
+    return stopping if callable(stopping) else None
+
+
+def _pause(seconds: float, stopping: Callable[[], bool] | None) -> None:
+    while seconds > 0 and not (stopping is not None and stopping()):
+        nap = seconds if stopping is None else min(seconds, _NAP_SECONDS)
+        time.sleep(nap)
+        seconds -= nap

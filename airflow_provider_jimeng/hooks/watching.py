@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.exceptions import JimengConfigurationError
+from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengStoppedError
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How often a wait looks whether its task was told to stop.
+_NAP_SECONDS = 0.5
+
 
 @dataclass(slots=True)
 class Watcher:
@@ -43,6 +46,7 @@ class Watcher:
     Waits for one task on the worker, or confirms there what a trigger saw.
 
     :param record: the ledger's row, ``None`` for a task that the ledger does not know.
+    :param stopping: tells that the task was told to stop (SIGTERM), which ends a wait on the worker.
     """
 
     hook: JimengHook
@@ -50,6 +54,7 @@ class Watcher:
     record: TaskRecord | None
     expected: float | None = None
     state: PollState | None = None
+    stopping: Callable[[], bool] | None = None
 
     def ask(self, *, seen_at: float | None = None) -> PollDecision:
         """
@@ -88,7 +93,11 @@ class Watcher:
     def wait(
         self, *, poke_interval: float | None, sleep: Callable[[float], None] = time.sleep
     ) -> PollDecision:
-        """Query until the task is over or the deadline has passed."""
+        """
+        Query until the task is over or the deadline has passed.
+
+        :raises JimengStoppedError: this task was told to stop; the vendor's goes on, and is found again.
+        """
         began, asked_to_wait = time.time(), 0.0
         told: str | None = None
         while True:
@@ -96,7 +105,7 @@ class Watcher:
             delay = max(self.delay(age, poke_interval), asked_to_wait)
             if self.watched.deadline is not None:
                 delay = max(0.05, min(delay, self.watched.deadline - time.time()))
-            sleep(delay)
+            self._pause(delay, sleep)
             decision = self.ask()
             if decision.final:
                 return decision
@@ -107,6 +116,21 @@ class Watcher:
             asked_to_wait = decision.retry_after or 0.0
             if decision.refresh:
                 self.hook = self.hook.refreshed()
+
+    def _pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
+        if self.stopping is None:
+            sleep(seconds)
+            return
+        while seconds > 0:
+            if self.stopping():
+                raise JimengStoppedError(
+                    "This task was told to stop while it waited. The vendor's task goes on and is known to "
+                    "the ledger: a later try finds it, and pays nothing",
+                    task_id=self.watched.task_id,
+                )
+            nap = min(seconds, _NAP_SECONDS)
+            sleep(nap)
+            seconds -= nap
 
     def delay(self, age: float, poke_interval: float | None) -> float:
         """Return the seconds until the next query."""

@@ -28,7 +28,7 @@ from airflow_provider_jimeng.ledger.records import LostRace, Scope, TaskRecord
 from airflow_provider_jimeng.ledger.rows import must_get
 from airflow_provider_jimeng.ledger.schema import digest, landings, limits, tasks
 from airflow_provider_jimeng.ledger.states import TaskState, may_move
-from airflow_provider_jimeng.ledger.views import by_task_id, landing_at
+from airflow_provider_jimeng.ledger.views import by_task_id, landing_at, latest
 from airflow_provider_jimeng.policy.slots import CoolDown
 
 if TYPE_CHECKING:
@@ -99,9 +99,16 @@ def adopt(conn: Connection, record_id: int, task_id: str, *, by: str) -> TaskRec
     return must_get(conn, kept.id)
 
 
-def may_be_forgotten(record: TaskRecord) -> bool:
-    """Tell whether forgetting a row loses no task that runs, waits to be fetched, or is in doubt."""
-    return record.superseded or record.state in FORGETTABLE
+def may_be_forgotten(record: TaskRecord, standing: TaskRecord | None) -> bool:
+    """
+    Tell whether forgetting a row loses no task that runs, waits to be fetched, or is in doubt.
+
+    :param standing: what stands for the row's content. A row that was replaced stands again where its
+        successor came to nothing.
+    """
+    if record.state in FORGETTABLE:
+        return True
+    return record.superseded and (standing is None or standing.id != record.id)
 
 
 def forget_row(conn: Connection, seen: TaskRecord, *, reason: str, by: str) -> TaskRecord:
@@ -116,7 +123,7 @@ def forget_row(conn: Connection, seen: TaskRecord, *, reason: str, by: str) -> T
     row = must_get(conn, seen.id, lock=True)
     if row.revision != seen.revision:
         raise LostRace(_CHANGED, content_key=row.content_key, task_id=row.task_id)
-    if not may_be_forgotten(row):
+    if not may_be_forgotten(row, latest(conn, row.content_key)):
         raise LostRace(
             f"The row is {row.state}, which can't be forgotten: a paid task would be lost. Nothing was "
             "changed.",

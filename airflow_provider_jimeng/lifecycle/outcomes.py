@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.exceptions import JimengError, JimengNotSentError, JimengUnknownSubmitError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengNotSentError,
+    JimengStoppedError,
+    JimengUnknownSubmitError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import TaskRecord
@@ -34,4 +39,26 @@ def refusal_error(outcome: SubmitOutcome, key: str) -> JimengError:
         request_id=outcome.request_id,
         http_status=outcome.http_status,
         content_key=key,
+    )
+
+
+def stopped_error(key: str) -> JimengStoppedError:
+    """Return the error of a submit that was not made because its task was told to stop."""
+    return JimengStoppedError(
+        "This task was told to stop before it submitted: nothing was created and nothing was paid for this "
+        "content. A later try of the task goes on here",
+        content_key=key,
+    )
+
+
+def run_stopped_error(at_vendor: int) -> JimengStoppedError:
+    """
+    Return the error of a bulk run that was told to stop.
+
+    :param at_vendor: tasks that it leaves there.
+    """
+    return JimengStoppedError(
+        f"This run was told to stop: it submits and pays nothing more. {at_vendor} of its tasks are at the "
+        "vendor, known to the ledger; a later try, or the same manifest again, goes on with them and does "
+        "not pay for them again"
     )

@@ -8,6 +8,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.exceptions import JimengInputChangedError
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.wanted import FAIL, RESUBMIT, Wanted
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FINISHED = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
-_PAID = _FINISHED | {TaskState.SUBMITTED}
+_PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
 
 
 def with_validators(
@@ -60,14 +60,20 @@ def _load(text: str | None) -> dict[str, Validators]:
     return {field: Validators.from_dict(known) for field, known in json.loads(text or "{}").items()}
 
 
-def superseded_by(wanted: Wanted, ledger: Ledger) -> TaskRecord | None:
+def superseded_by(wanted: Wanted, ledger: Ledger, *, since: float | None = None) -> TaskRecord | None:
     """
     Return the row to be paid for again because its inputs changed, if the user chose that.
 
+    A task that this task instance paid for itself is never given up for that: its inputs were looked at
+    before they were paid for, and a retry brings its result home. Nor is anybody's whose result can still be
+    fetched, and is not stored yet.
+
+    :param since: epoch seconds of the DAG run's start; what this task instance landed before it was asked for
+        by an earlier run of the same DAG run, which a person has cleared since.
     :raises JimengInputChangedError: they changed, and the user chose (or left it) to fail.
     """
     record = ledger.latest(wanted.key)
-    if record is None or record.state not in _PAID:
+    if record is None or record.state not in _PAID or _is_own(record, wanted, since):
         return None
     changed = differing(record.validators, wanted.validators)
     if not changed:
@@ -82,8 +88,22 @@ def superseded_by(wanted: Wanted, ledger: Ledger) -> TaskRecord | None:
             task_id=record.task_id,
             content_key=wanted.key,
         )
-    if wanted.policies.on_input_changed == RESUBMIT and record.state in _FINISHED:
+    if wanted.policies.on_input_changed == RESUBMIT and not _waits_to_be_stored(record, ledger):
         log.warning("Other bytes are behind %s: the content is submitted again.", " and ".join(changed))
         return record
     log.info("Other bytes are behind %s; task %s is kept.", " and ".join(changed), record.task_id)
     return None
+
+
+def _is_own(record: TaskRecord, wanted: Wanted, since: float | None) -> bool:
+    asker = wanted.provenance
+    if not asker.task_id or record.attempt_scope != asker.attempt_scope:
+        return False
+    return record.state is not TaskState.LANDED or since is None or record.created_at >= since
+
+
+def _waits_to_be_stored(record: TaskRecord, ledger: Ledger) -> bool:
+    """Return whether whoever paid for it may still be on the way to fetch it, or to store it."""
+    if record.state is TaskState.LANDED:
+        return False
+    return record.submitted_at is None or ledger.now() - record.submitted_at < TASK_LIFETIME_SECONDS

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.client.sync import SyncClient
+from airflow_provider_jimeng.client.wire import steady_seconds
 from airflow_provider_jimeng.exceptions import (
     JimengLedgerError,
     JimengNotSentError,
@@ -34,16 +35,17 @@ from airflow_provider_jimeng.ledger.records import (
     TaskRecord,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.bookkeeping import Bookkeeper
 from airflow_provider_jimeng.lifecycle.clock import through_suspension
-from airflow_provider_jimeng.lifecycle.counting import submit_accepted, submit_refused, submit_unknown
+from airflow_provider_jimeng.lifecycle.counting import submit_refused
 from airflow_provider_jimeng.lifecycle.decide import Step, decide, is_to_be_replaced
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
-from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, unknown_error
+from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, stopped_error, unknown_error
 from airflow_provider_jimeng.lifecycle.release import release_unknown
 from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.lifecycle.settle import Ended, is_overdue, settle_holders, settle_seen_over
+from airflow_provider_jimeng.lifecycle.shielded import shielded
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
-from airflow_provider_jimeng.policy.backoff import backoff_delay
 from airflow_provider_jimeng.policy.submit import (
     Reaction,
     SubmitKind,
@@ -68,6 +70,9 @@ _TURNS = 8
 _SENDS = 2
 #: How long a process stays for an answer that is late, at most, before it tells of an unknown.
 _LATE_SECONDS = 120.0
+#: How long a task that is interrupted in the middle of a submit stays for its outcome; a send's deadline
+#: where that is longer.
+_STAY_SECONDS = 60.0
 #: How many claims may come too late to be sent, before a try fails over it.
 _LATE_CLAIMS = 2
 #: When to look again at a task that was given up, and that the vendor still works on.
@@ -84,6 +89,7 @@ class Submitter:
     :param seen_over: tasks that a trigger saw over, and whose slots may be free for this content.
     :param admit: called before each claim; raises where this ledger may not pay.
     :param present: returns a body as the vendor can use it, its private inputs presigned; never kept.
+    :param stopping: tells that the task was told to stop (SIGTERM): nothing is claimed or sent any more.
     """
 
     ledger: Ledger
@@ -98,7 +104,13 @@ class Submitter:
     seen_over: Collection[Ended] = ()
     admit: Callable[[], None] = lambda: None
     present: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    stopping: Callable[[], bool] = lambda: False
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _interrupted: bool = False
+
+    @property
+    def _book(self) -> Bookkeeper:
+        return Bookkeeper(self.ledger, self.sleep, self.clock, self.jitter)
 
     def ensure(self, wanted: Wanted, *, waiter: str, supersede: TaskRecord | None = None) -> Ensured:
         """
@@ -108,6 +120,7 @@ class Submitter:
             its place in the queue.
         :param supersede: a finished row that the user chose to pay for again.
         :raises JimengUnknownSubmitError: the outcome of this or an earlier submit is not known.
+        :raises JimengStoppedError: it would have to be submitted, and the task was told to stop.
         :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
         """
         settled, late = False, 0
@@ -139,6 +152,8 @@ class Submitter:
                 if decision.step is Step.RELEASE and record is not None:
                     release_unknown(self.ledger, record)
                     continue
+            if self.stopping():
+                raise stopped_error(wanted.key)
             request = self._claim_request(wanted, waiter, record, supersede)
             self.admit()
             # Before the claim: what can't be presigned or encoded must not hold a slot.
@@ -146,18 +161,19 @@ class Submitter:
             started = self.clock()
             claim = self.ledger.claim(request)
             if isinstance(claim, Claimed):
-                try:
-                    begun = self._begin(claim.record, started)
-                except JimengNotSentError:
+                outcome = shielded(
+                    partial(self._begin_and_send, claim.record, started, wanted, body),
+                    stay=max(_STAY_SECONDS, self.settings.submit_deadline),
+                    withdraw=self._withdraw,
+                )
+                if isinstance(outcome, JimengNotSentError):
                     # Whoever stood still, this process or one that held the ledger's locks: claim afresh.
                     if (late := late + 1) > _LATE_CLAIMS:
-                        raise
-                    continue
-                outcome = self._send(begun, wanted, body)
-                if outcome is not None:
+                        raise outcome
+                elif outcome is not None:
                     return outcome
-                # Throttled: the next claim tells the shared cool-down and keeps a place in the queue.
-                supersede = None
+                # Throttled: the next claim tells the shared cool-down and keeps a place in the queue. What
+                # the user chose to pay for again stands again, and is still to be paid for again.
                 continue
             if isinstance(claim, Found):
                 continue
@@ -219,14 +235,32 @@ class Submitter:
         ]
         return settle_holders(self.ledger, self.client, others) > 0
 
-    def _send(self, record: TaskRecord, wanted: Wanted, body: bytes) -> Ensured | None:
+    def _begin_and_send(
+        self, record: TaskRecord, started: float, wanted: Wanted, body: bytes
+    ) -> Ensured | JimengNotSentError | None:
+        """Return what came of an intent: ``None`` was throttled, an error came too late to be sent."""
+        before = self.clock()
+        try:
+            begun = self._begin(record, started)
+        except JimengNotSentError as error:
+            return error
+        return self._send(begun, wanted, body, before)
+
+    def _send(self, record: TaskRecord, wanted: Wanted, body: bytes, before: float) -> Ensured | None:
+        """
+        Send a begun intent and write down what came of it.
+
+        :param before: by the clock, a moment before the intent's permission to send was written.
+        """
         for send in range(_SENDS):
             if send:
-                record = self._begin(record, self.clock())
+                before = self.clock()
+                record = self._begin(record, before)
             sent_at = self.clock()
-            outcome = judge_submit(self._submit_once(record, body), now=time.time())
+            outcome = judge_submit(self._submit_once(record, body, before), now=time.time())
             if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
-                return InHand(self._keep(record, outcome.task_id, outcome.request_id), reused=False)
+                kept = self._book.keep_id(record, outcome.task_id, outcome.request_id)
+                return InHand(kept, reused=False)
             if outcome.kind is SubmitKind.UNKNOWN:
                 # A connection that broke can't answer any more; one that was only slow still may.
                 slow = outcome.http_status is None and self.clock() - sent_at >= 0.9 * record.send_deadline
@@ -243,13 +277,13 @@ class Submitter:
         try:
             begun = self.ledger.begin_send(record)
         except JimengLedgerError as error:
-            self._abandon(record, "the intent was no longer this owner's when it came to sending")
+            self._book.give_up(record, "the intent was no longer this owner's when it came to sending")
             raise JimengNotSentError(
                 f"Nothing was sent and nothing was paid: {error.message}", content_key=record.content_key
             ) from error
         age = self.clock() - started
         if age >= record.send_deadline:
-            self._abandon(begun, "the owner woke up after its deadline and sent nothing")
+            self._book.give_up(begun, "the owner woke up after its deadline and sent nothing")
             raise JimengNotSentError(
                 f"This process stood still for {age:.0f} s before sending, longer than submit_deadline "
                 f"({record.send_deadline:.0f} s): nothing was sent and nothing was paid",
@@ -257,72 +291,30 @@ class Submitter:
             )
         return begun
 
-    def _abandon(self, record: TaskRecord, reason: str) -> None:
-        """Say in the ledger that nothing was sent, whatever others have made of the intent meanwhile."""
-        try:
-            current = self.ledger.get(record.id)
-            if current is not None and current.owner == record.owner:
-                if current.state is TaskState.INTENT:
-                    self.ledger.record_rejected(current, code=None, message=reason, request_id=None)
-                elif current.state is TaskState.UNKNOWN and current.send_count <= record.send_count:
-                    self.ledger.release(current.id, reason=reason, by=record.attempt_scope)
-        except JimengLedgerError as error:
-            log.warning(
-                "Content %s: %s, and the ledger could not be told (%s).", record.content_key, reason, error
-            )
-
-    def _submit_once(self, record: TaskRecord, body: bytes) -> Observation:
+    def _submit_once(self, record: TaskRecord, body: bytes, before: float) -> Observation:
         def keep_late(observation: Observation) -> None:
             late = judge_submit(observation)
             if late.kind is SubmitKind.CREATED and late.task_id is not None:
-                self.keep_id(record, late.task_id, late.request_id)
+                self._book.keep_id(record, late.task_id, late.request_id)
 
         try:
-            return self.client.submit(body, on_late=keep_late)
+            return self.client.submit(
+                body,
+                on_late=keep_late,
+                # Others count from the permission's commit; a process that stood still since must not send.
+                started=steady_seconds() - (self.clock() - before),
+                withdrawn=self._is_withdrawn,
+            )
         except BaseException as error:
-            # Airflow's timeouts and a user's interrupt arrive here as exceptions while the bytes may be out.
-            self._note_unknown(record, f"the send was interrupted ({type(error).__name__})", None, None)
+            # Whatever it was, the bytes may be out.
+            self._book.unknown(record, f"the send was interrupted ({type(error).__name__})", None, None)
             raise
 
-    def _keep(self, record: TaskRecord, task_id: str, request_id: str | None) -> TaskRecord:
-        try:
-            return self.keep_id(record, task_id, request_id)
-        except BaseException:
-            # Airflow's timeouts strike the main thread; this one holds the process until the id is kept.
-            threading.Thread(
-                target=self.keep_id, args=(record, task_id, request_id), name="jimeng-keep"
-            ).start()
-            raise
+    def _withdraw(self) -> None:
+        self._interrupted = True
 
-    def keep_id(self, record: TaskRecord, task_id: str, request_id: str | None) -> TaskRecord:
-        """
-        Record an obtained task id; it is never refused and never dropped.
-
-        It is logged before it is committed, and the commit is repeated until the ledger answers: from the
-        moment the vendor gave the id, forgetting it is the only way to lose money.
-        """
-        log.info(
-            "The vendor accepted content %s as task %s (request %s).", record.content_key, task_id, request_id
-        )
-        attempt = 0
-        while True:
-            try:
-                kept = self.ledger.record_created(record, task_id, request_id)
-                submit_accepted(record.scope)
-                return kept
-            except JimengLedgerError as error:
-                delay = backoff_delay(attempt, base=0.5, cap=30.0, jitter=self.jitter())
-                log.error(
-                    "Task %s is paid for but not in the ledger yet (%s); trying to record it again in %.1f "
-                    "s. If this process dies first: `ledger adopt %s %s`.",
-                    task_id,
-                    error.message,
-                    delay,
-                    record.content_key,
-                    task_id,
-                )
-                self.sleep(delay)
-                attempt += 1
+    def _is_withdrawn(self) -> bool:
+        return self._interrupted or self.stopping()
 
     def _may_send_again(self, outcome: SubmitOutcome) -> bool:
         if outcome.reaction is Reaction.SIGN_AGAIN:
@@ -335,39 +327,10 @@ class Submitter:
                 return True
         return False
 
-    def _note_unknown(
-        self, record: TaskRecord, message: str, code: int | None, request_id: str | None
-    ) -> None:
-        try:
-            self.ledger.record_unknown(record, message=message, code=code, request_id=request_id)
-        except JimengLedgerError as error:
-            # The row stays an intent, which the next claim makes an unknown once its deadline has passed.
-            log.error(
-                "The outcome of the submit of content %s is not known (%s), and the ledger could not be "
-                "told: %s",
-                record.content_key,
-                message,
-                error,
-            )
-        submit_unknown(record.scope)
-
-    def _late_row(self, record: TaskRecord) -> TaskRecord | None:
-        """Stay for an answer that is late: its id is kept by this process, and is lost if it ends first."""
-        until = self.clock() + min(_LATE_SECONDS, 2 * record.send_deadline)
-        while True:
-            try:
-                row = self.ledger.get(record.id)
-            except JimengLedgerError:
-                row = None
-            if row is not None and row.task_id is not None:
-                return row
-            if self.clock() >= until:
-                return None
-            self.sleep(0.5)
-
     def _unknown(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted, *, slow: bool) -> Ensured:
-        self._note_unknown(record, outcome.message, outcome.code, outcome.request_id)
-        late = self._late_row(record) if slow else None
+        self._book.unknown(record, outcome.message, outcome.code, outcome.request_id)
+        patience = min(_LATE_SECONDS, 2 * record.send_deadline)
+        late = self._book.late_row(record, patience) if slow else None
         if late is not None:
             return InHand(late, reused=False)
         if wanted.policies.on_unknown_submit == RESUBMIT:
@@ -375,13 +338,11 @@ class Submitter:
         raise unknown_error(record, outcome)
 
     def _not_created(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted) -> None:
-        self.ledger.record_rejected(
-            record, code=outcome.code, message=outcome.message, request_id=outcome.request_id
-        )
+        self._book.not_created(record, outcome)
         if of_the_account(outcome):
             self._note_misconfigured(wanted, outcome)
         if outcome.throttled is None:
-            raise refusal_error(outcome, wanted.key)
+            raise stopped_error(wanted.key) if self.stopping() else refusal_error(outcome, wanted.key)
         log.info(
             "The vendor refused a submit for now (%s): all claims of the account cool down.", outcome.code
         )

@@ -62,6 +62,8 @@ else:
 
 _BACKSTOP = dt.timedelta(minutes=30)
 DEFAULT_SLOT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
+#: What a user chooses that may cost money; texts, so templates, and checked when they are rendered.
+POLICY_FIELDS = ("on_unknown_submit", "on_missing_output", "on_input_changed")
 
 
 class JimengOperator(TellsLineage, BaseOperator):
@@ -73,6 +75,7 @@ class JimengOperator(TellsLineage, BaseOperator):
 
     operator_extra_links: Sequence[Any] = (JimengResultLink(),)
     ui_color = "#e8f0ff"
+    _told_to_stop = False
 
     def __init__(
         self,
@@ -85,6 +88,19 @@ class JimengOperator(TellsLineage, BaseOperator):
         super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
         self.volcengine_conn_id = volcengine_conn_id
         self.link_target: str | None = None
+
+    def on_kill(self) -> None:
+        """
+        Stop paying: this task was marked failed or cleared, or its worker goes away.
+
+        Airflow calls it in the handler of SIGTERM, which runs between any two lines of the main thread: it
+        takes no lock and writes nothing. What is at the vendor stays there, known to the ledger.
+        """
+        self._told_to_stop = True
+
+    def stopping(self) -> bool:
+        """Return whether this task was told to stop: then it submits nothing and waits for nothing."""
+        return self._told_to_stop
 
     @cached_property
     def hook(self) -> JimengHook:
@@ -132,13 +148,15 @@ class SubmittingOperator(JimengOperator):
     :param body: the whole request of another product, instead of the two URLs (templated).
     :param variant: a number that makes the same inputs another content, for people who want several results.
     :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the
-        latter may pay twice.
-    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more.
-    :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL.
+        latter may pay twice (templated).
+    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more
+        (templated).
+    :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL
+        (templated).
     :param max_attempts: submits of the content by this task instance; only verdicts that the vendor marks
         retryable, none of which is billed, lead to a second one.
     :param force_new: a reason to pay for the same content again; each reason is paid once, however often the
-        task is retried.
+        task is retried (templated).
     :param probe: whether the inputs are looked at before they are paid for; by default where the extra
         ``media`` is installed (``[jimeng] probe``).
     :param slot_timeout: seconds to wait for a free slot of the account.
@@ -152,6 +170,7 @@ class SubmittingOperator(JimengOperator):
         "options",
         "body",
         "force_new",
+        *POLICY_FIELDS,
         "volcengine_conn_id",
     )
     template_ext: Sequence[str] = ()
@@ -190,6 +209,7 @@ class SubmittingOperator(JimengOperator):
         self.probe = probe
         self.slot_timeout = slot_timeout
         self.deferrable = deferrable
+        self._since: float | None = None
 
     def _asked_for(self) -> Sequence[str]:
         body = self.body.values() if isinstance(self.body, Mapping) else ()
@@ -201,17 +221,14 @@ class SubmittingOperator(JimengOperator):
             raise JimengInputError(
                 f"max_attempts must be a whole number from 1, not {attempts!r}. Nothing was paid"
             )
-        return Policies(
-            on_unknown_submit=check_choice(self.on_unknown_submit, "on_unknown_submit", (FAIL, RESUBMIT)),
-            on_missing_output=check_choice(self.on_missing_output, "on_missing_output", (FAIL, RESUBMIT)),
-            on_input_changed=check_choice(self.on_input_changed, "on_input_changed", (FAIL, REUSE, RESUBMIT)),
-            max_attempts=attempts,
-        )
+        return policies_of(self, attempts)
 
     def _wanted(self, context: Context) -> Wanted:
         seconds_of(self.slot_timeout, "slot_timeout")
         flag_of(self.deferrable, "deferrable")
         probing_asked_for(self.probe)
+        started = getattr(context.get("dag_run"), "start_date", None)
+        self._since = None if started is None else started.timestamp()
         request = Request(
             self.image_url,
             self.video_url,
@@ -237,18 +254,24 @@ class SubmittingOperator(JimengOperator):
         """
         beside = None if target is None else self.hook.admission.note_at(target.beside(NOTE))
         if not self._is_told_of_own(wanted, event):
-            wanted, changed = self.hook.look_at_inputs(wanted)
+            wanted, changed = self.hook.look_at_inputs(wanted, since=self._since)
             supersede = supersede or changed
             if event is None:
                 # A leg whose turn for a slot has come was preceded by one that looked.
                 self.hook.probe_if_new(wanted, supersede, probe=self.probe)
         if not self.deferrable:
             return wait_on_worker(
-                lambda: self.hook.ensure(wanted, supersede=supersede, beside=beside),
+                lambda: self.hook.ensure(wanted, supersede=supersede, beside=beside, stopping=self.stopping),
                 timeout=seconds_of(self.slot_timeout, "slot_timeout"),
                 key=wanted.key,
             )
-        outcome = self.hook.ensure(wanted, supersede=supersede, seen_over=ended_in(event), beside=beside)
+        outcome = self.hook.ensure(
+            wanted,
+            supersede=supersede,
+            seen_over=ended_in(event),
+            beside=beside,
+            stopping=self.stopping,
+        )
         if isinstance(outcome, InHand):
             slot_waited_for(outcome, self._waited(event))
             return outcome
@@ -297,6 +320,20 @@ class SubmittingOperator(JimengOperator):
             # The trigger tells of its deadline itself; this ends the wait where no triggerer runs it.
             timeout=dt.timedelta(seconds=max(0.0, (epoch_of(deadline) or 0.0) - time.time())) + _BACKSTOP,
         )
+
+
+def policies_of(operator: Any, max_attempts: int) -> Policies:
+    """
+    Return the checked choices of an operator whose fields are rendered.
+
+    :raises JimengInputError: one is none of those that there are; nothing was paid.
+    """
+    return Policies(
+        on_unknown_submit=check_choice(operator.on_unknown_submit, "on_unknown_submit", (FAIL, RESUBMIT)),
+        on_missing_output=check_choice(operator.on_missing_output, "on_missing_output", (FAIL, RESUBMIT)),
+        on_input_changed=check_choice(operator.on_input_changed, "on_input_changed", (FAIL, REUSE, RESUBMIT)),
+        max_attempts=max_attempts,
+    )
 
 
 def _is_url(value: Any) -> bool:

@@ -16,9 +16,9 @@ from airflow_provider_jimeng.hooks.defaults import seconds_of
 from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
-from airflow_provider_jimeng.lifecycle.choices import FAIL, RESUBMIT, REUSE
+from airflow_provider_jimeng.lifecycle.choices import FAIL
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
-from airflow_provider_jimeng.operators.base import JimengOperator, event_of
+from airflow_provider_jimeng.operators.base import POLICY_FIELDS, JimengOperator, event_of, policies_of
 from airflow_provider_jimeng.triggers import settling
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ else:
     iso, provenance_of = late("airflow_provider_jimeng.hooks.jimeng", "iso", "provenance_of")
     (announce,) = late("airflow_provider_jimeng.hooks.landing", "announce")
     (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
-    (Policies,) = late("airflow_provider_jimeng.lifecycle.wanted", "Policies")
     (JimengBulkTrigger,) = late("airflow_provider_jimeng.triggers.bulk", "JimengBulkTrigger")
 
 SKIP = "skip"
@@ -101,14 +100,14 @@ class JimengBatchOperator(JimengOperator):
     :param output: the folder for results and report: an absolute path or any fsspec URL (templated).
     :param max_in_flight: most tasks of this run at the vendor at once; default: the account's slots.
     :param tolerance: how many items may come to nothing (an integer), or what share of them (a float).
-    :param on_invalid: ``fail`` before anything is paid, or ``skip`` lines in bad form.
+    :param on_invalid: ``fail`` before anything is paid, or ``skip`` lines in bad form (templated).
     :param budget: most new submits of this task instance, over all its tries.
     :param max_attempts: submits of one content by this task instance; only verdicts that the vendor marks
         retryable, none of which is billed, lead to a second one.
     :param on_unknown_submit: ``fail`` or ``resubmit`` where nobody knows whether a submit was accepted; the
-        latter may pay twice.
-    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere any more.
-    :param on_input_changed: ``fail``, ``reuse`` or ``resubmit`` where other bytes are behind the same URL.
+        latter may pay twice (templated).
+    :param on_missing_output: ``fail`` or ``resubmit`` where a paid result exists nowhere (templated).
+    :param on_input_changed: ``fail``, ``reuse``, ``resubmit``: other bytes behind a URL (templated).
     :param overwrite: whether files that this provider did not write may be replaced.
     :param force_new: a reason to pay for the same contents again; each reason is paid once (templated).
     :param req_key: the product of lines that name none (templated).
@@ -130,6 +129,8 @@ class JimengBatchOperator(JimengOperator):
         "force_new",
         "req_key",
         "options",
+        "on_invalid",
+        *POLICY_FIELDS,
         "volcengine_conn_id",
     )
     template_ext: Sequence[str] = ()
@@ -253,7 +254,11 @@ class JimengBatchOperator(JimengOperator):
         try:
             ended = run_to_end(
                 manifest,
-                replace(tools, ensure=partial(self.hook.ensure, beside=note)),
+                replace(
+                    tools,
+                    ensure=partial(self.hook.ensure, beside=note, stopping=self.stopping),
+                    stopping=self.stopping,
+                ),
                 terms,
                 leg=self.deferrable,
                 after_line=hint.after_line,
@@ -304,12 +309,7 @@ class JimengBatchOperator(JimengOperator):
 
     def _policies(self) -> Policies:
         attempts = _whole("max_attempts", self.max_attempts, least=1)
-        return Policies(
-            on_unknown_submit=check_choice(self.on_unknown_submit, "on_unknown_submit", (FAIL, RESUBMIT)),
-            on_missing_output=check_choice(self.on_missing_output, "on_missing_output", (FAIL, RESUBMIT)),
-            on_input_changed=check_choice(self.on_input_changed, "on_input_changed", (FAIL, REUSE, RESUBMIT)),
-            max_attempts=1 if attempts is None else attempts,
-        )
+        return policies_of(self, 1 if attempts is None else attempts)
 
     def _tools(self, terms: Terms, folder: Target) -> Tools:
         tags = {"dag_id": terms.provenance.dag_id, "task_id": terms.provenance.task_id}

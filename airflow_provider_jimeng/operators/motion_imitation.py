@@ -158,7 +158,13 @@ class JimengMotionImitationOperator(SubmittingOperator):
         record = in_hand.record
         if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
             return record
-        watcher = Watcher(self.hook, self._watched(record, told), record, self._expected(record))
+        watcher = Watcher(
+            self.hook,
+            self._watched(record, told),
+            record,
+            self._expected(record),
+            stopping=self.stopping,
+        )
         if told is not None and told["status"] in (FINISHED, DEADLINE):
             decision = watcher.confirm(_about(told, record.task_id))
         elif in_hand.reused:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,15 @@ def test_other_landings_are_counted(bench: Bench, ledger: Command):
     assert "1 other landings" in done.err
     assert done.lines[0]["uri"] == uri
     assert len(bench.ledger.landings(row.content_key)) == 1
+
+
+def test_another_picture_of_the_same_task_is_no_copy_of_one(bench: Bench, ledger: Command):
+    row = bench.landed(scope=replace(bench.scope, req_key="jimeng_t2i_v40"))
+    copies = [f"/out/{unique()}-2.png" for _ in range(2)]
+    for uri in copies:
+        bench.ledger.record_landing(row, uri=uri, size=1, sha256=SHA, part=2)
+    assert "1 other landings" in ledger("forget", copies[0], *WHY, "--yes").err
+    assert "No other landing" in ledger("forget", copies[1], *WHY, "--yes").err
 
 
 def test_a_landing_without_a_row_is_forgotten(bench: Bench, ledger: Command):
@@ -127,6 +137,19 @@ def test_a_superseded_row_can_be_forgotten(bench: Bench, ledger: Command):
     assert done.code == 0, done.err
     assert f"these stay: row {newer.id} (submitted)" in done.err
     assert bench.now(newer) == newer
+
+
+def test_a_superseded_row_that_stands_again_can_not_be_forgotten(bench: Bench, ledger: Command):
+    row = bench.succeeded()
+    again = bench.claimed(row.content_key, expected_latest=row.id, supersede=True)
+    seen = bench.now(row)
+    bench.ledger.record_rejected(again, message="busy")
+    done = ledger("forget", str(row.id), *WHY, "--yes")
+    assert done.code != 0
+    assert "can't be forgotten" in done.err
+    with pytest.raises(LostRace, match="paid task would be lost"):
+        LedgerAdmin(bench.url).forget_row(seen, reason="why", by="test")
+    assert bench.now(row).state is TaskState.SUCCEEDED
 
 
 def test_all_rows_of_a_content_go_by_its_key(bench: Bench, ledger: Command):

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.ledger.records import Scope
 from airflow_provider_jimeng.ledger.states import TaskState
 
-from tests.ledger.kit import Bench, unique
+from tests.ledger.kit import SHA, Bench, unique
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
@@ -23,6 +24,17 @@ def test_a_content_by_any_of_its_names(bench: Bench, ledger: Command):
         assert done.ids == [row.id]
         assert [each["uri"] for each in done.lines[0]["landings"]] == [place.uri]
         assert done.lines[0]["validators"] == {"image_url": {"size": 3}}
+
+
+def test_a_content_by_the_place_of_a_further_picture(bench: Bench, ledger: Command):
+    scope = replace(bench.scope, req_key="jimeng_t2i_v40")
+    row = bench.landed(scope=scope)
+    uri = f"/out/{unique()}-2.png"
+    bench.ledger.record_landing(row, uri=uri, size=1, sha256=SHA, part=2)
+    done = ledger("show", uri, "--json")
+    assert done.code == 0, done.err
+    assert done.ids == [row.id]
+    assert uri in [each["uri"] for each in done.lines[0]["landings"]]
 
 
 def test_every_attempt_and_what_people_did(bench: Bench, ledger: Command):

@@ -199,7 +199,12 @@ class _Line:
         self._process = process
 
     def submit(
-        self, body: bytes, *, on_late: Callable[[Observation], None], started: float | None = None
+        self,
+        body: bytes,
+        *,
+        on_late: Callable[[Observation], None],
+        started: float | None = None,
+        withdrawn: Callable[[], bool] | None = None,
     ) -> Observation:
         process, vendor = self._process, self._process.world.vendor
         began = process.world.clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputChangedError
-from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
+from airflow_provider_jimeng.hooks.jimeng import JimengHook
+from airflow_provider_jimeng.ledger.records import Provenance
+from airflow_provider_jimeng.lifecycle.settle import settle_holders
+from airflow_provider_jimeng.lifecycle.wanted import Request
+from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator, JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun
 
@@ -117,6 +121,110 @@ def test_bytes_that_change_while_the_task_runs_do_not_lose_its_result(bench: Ben
     assert bench.accepted == 1
 
 
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+@pytest.mark.parametrize("landed", [False, True], ids=["not stored", "stored"])
+def test_a_retry_brings_its_own_result_home_whatever_is_behind_the_url_by_then(
+    bench: Bench, shelf: Shelf, policy: str, landed: bool
+) -> None:
+    instance = bench.imitation(image_url=shelf.url, on_input_changed=policy)
+    left = instance.leg()
+    event = instance.watch(left)
+    if landed:
+        instance.leg(left, event)
+    else:
+        let_another_claim_settle(bench)
+    (paid,) = bench.rows()
+    # Airflow fails healthy deferred tasks now and then.
+    shelf.etag = '"two"'
+    result = instance.clear().finish()
+
+    assert result["task_id"] == paid.task_id
+    assert bench.states() == ["landed"]
+    assert bench.accepted == 1
+
+
+def test_a_result_that_another_dag_has_not_stored_yet_is_not_replaced(bench: Bench, shelf: Shelf) -> None:
+    owner = bench.imitation(image_url=shelf.url)
+    left = owner.leg()
+    event = owner.watch(left)
+    let_another_claim_settle(bench)
+    shelf.etag = '"two"'
+    chosen = {"image_url": shelf.url, "on_input_changed": "resubmit"}
+    other = str(bench.folder / "other.mp4")
+
+    found = bench.imitate(DagRun("run-1", "dag-2"), output=other, **chosen)
+    assert owner.leg(left, event)["task_id"] == found["task_id"]
+    assert bench.accepted == 1
+
+    assert bench.imitate(DagRun("run-2", "dag-2"), output=other, **chosen)["task_id"] != found["task_id"]
+    assert bench.accepted == 2
+
+
+def test_a_result_that_nobody_stored_in_time_is_replaced(bench: Bench, shelf: Shelf) -> None:
+    instance = bench.imitation(image_url=shelf.url)
+    instance.watch(instance.leg())
+    let_another_claim_settle(bench)
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 50000")
+    shelf.etag = '"two"'
+    bench.imitate(DagRun("run-2"), image_url=shelf.url, on_input_changed="resubmit")
+    assert bench.states() == ["succeeded", "landed"]
+    assert bench.accepted == 2
+
+
+def test_a_dag_run_that_was_cleared_later_looks_at_what_it_landed_before(bench: Bench, shelf: Shelf) -> None:
+    wanted = JimengHook().want(
+        Request(shelf.url, bench.video), provenance=Provenance("dag", "run-1", "imitate")
+    )
+    bench.imitate(image_url=shelf.url)
+    shelf.etag = '"two"'
+    began = bench.rows()[0].created_at
+    JimengHook().look_at_inputs(wanted, since=began - 1.0)
+    with pytest.raises(JimengInputChangedError):
+        JimengHook().look_at_inputs(wanted, since=began + 1.0)
+
+
+def test_a_process_of_its_own_is_told_of_other_bytes(bench: Bench, shelf: Shelf) -> None:
+    JimengHook().submit_motion_imitation(shelf.url, bench.video)
+    shelf.etag = '"two"'
+    with pytest.raises(JimengInputChangedError):
+        JimengHook().submit_motion_imitation(shelf.url, bench.video)
+    assert bench.accepted == 1
+
+
+def let_another_claim_settle(bench: Bench) -> None:
+    """Have a claim that found no slot write down the ends of the tasks that are over."""
+    hook = JimengHook()
+    bench.emu.advance(1.0)
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 2")
+    assert settle_holders(hook.ledger, hook.client, bench.rows()) == 1
+
+
+@pytest.mark.parametrize("fault", ["submit:50430", "submit:50429"])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_wish_to_pay_for_new_bytes_outlives_a_throttled_submit(
+    bench: Bench, shelf: Shelf, fault: str, deferrable: bool
+) -> None:
+    first = bench.imitate(image_url=shelf.url)
+    shelf.etag = '"two"'
+    bench.emu.add_fault(fault)
+    second = bench.imitate(
+        DagRun("run-2"), image_url=shelf.url, on_input_changed="resubmit", deferrable=deferrable
+    )
+    assert second["task_id"] != first["task_id"]
+    assert bench.accepted == 2
+    assert bench.states() == ["landed", "rejected", "landed"]
+
+
+def test_a_wish_to_pay_for_a_missing_output_outlives_a_throttled_submit(bench: Bench) -> None:
+    first = bench.imitate()
+    Path(bench.output).unlink()
+    bench.emu.add_fault(f"query:status,status=not_found,times=0,match={first['task_id']}")
+    bench.emu.add_fault("submit:50430")
+    second = bench.imitate(DagRun("run-2"), on_missing_output="resubmit", deferrable=False)
+    assert second["task_id"] != first["task_id"]
+    assert bench.accepted == 2
+
+
 @pytest.mark.parametrize("operator", ["submit", "imitate"])
 def test_a_reason_is_paid_once_however_often_it_is_run(bench: Bench, operator: str) -> None:
     act = getattr(bench, operator)
@@ -137,6 +245,37 @@ def test_a_reason_that_a_template_left_empty_pays_nothing(bench: Bench) -> None:
             bench.submit(DagRun("run-2"), force_new=template)
     bench.submit(DagRun("run-3", conf={"reason": "asked for"}), force_new="{{ dag_run.conf.get('reason') }}")
     assert bench.accepted == 2
+
+
+@pytest.mark.parametrize("field", ["on_unknown_submit", "on_missing_output", "on_input_changed"])
+def test_a_choice_may_be_a_template_and_is_checked_when_it_is_rendered(bench: Bench, field: str) -> None:
+    template = {field: "{{ dag_run.conf['choice'] }}"}
+    manifest = [{"image": bench.image, "video": bench.video, "variant": 7}]
+    runs: list[Callable[[DagRun], Any]] = [
+        lambda run: bench.imitate(run, **template),
+        lambda run: run.task(
+            JimengBatchOperator, "batch", manifest=manifest, output=str(bench.folder / "all"), **template
+        ),
+    ]
+    for act in runs:
+        with pytest.raises(JimengError, match=field):
+            act(DagRun(conf={"choice": "whatever"}))
+    assert bench.accepted == 0
+    for act in runs:
+        act(DagRun(conf={"choice": "resubmit"}))
+    assert bench.accepted == 2
+
+
+def test_what_becomes_of_lines_in_bad_form_may_be_a_template(bench: Bench) -> None:
+    manifest = [{"image": bench.image, "video": bench.video}, {"image": bench.image}]
+    given = {"manifest": manifest, "output": str(bench.folder / "out"), "tolerance": 1}
+    chosen = {"on_invalid": "{{ dag_run.conf['choice'] }}", **given}
+    for choice in ("fail", "whatever"):
+        with pytest.raises(JimengError):
+            DagRun(conf={"choice": choice}).task(JimengBatchOperator, "batch", **chosen)
+    assert bench.accepted == 0
+    summary = DagRun(conf={"choice": "skip"}).task(JimengBatchOperator, "batch", **chosen)
+    assert (summary["landed"], summary["invalid"]) == (1, 1)
 
 
 def test_a_variant_is_another_content(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
     JimengLedgerError,
+    JimengLedgerUnavailableError,
     JimengNoSlotError,
     JimengNotSentError,
     JimengPermissionError,
@@ -29,7 +30,9 @@ from airflow_provider_jimeng.exceptions import (
     JimengUnknownSubmitError,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
-from airflow_provider_jimeng.lifecycle import submit
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle import bookkeeping, submit
+from airflow_provider_jimeng.lifecycle.bookkeeping import Bookkeeper
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
 from airflow_provider_jimeng.policy import slots as slot_policy
 
@@ -188,27 +191,6 @@ def test_a_process_stays_for_an_answer_that_is_late_and_takes_its_task(
     bench.emu.add_fault("submit:delay,created=true,seconds=1.2")
     bench.imitate()
     assert Path(bench.output).exists()
-    assert bench.accepted == 1
-
-
-def test_an_id_outlives_an_interruption_of_the_thread_that_got_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usual = submit.Submitter.keep_id
-    main = threading.current_thread()
-
-    class TimedOutError(BaseException):
-        """Airflow's timeouts strike the main thread."""
-
-    def struck(self: submit.Submitter, *arguments: Any) -> Any:
-        if threading.current_thread() is main:
-            raise TimedOutError
-        return usual(self, *arguments)
-
-    monkeypatch.setattr(submit.Submitter, "keep_id", struck)
-    with pytest.raises(TimedOutError):
-        bench.imitation().leg()
-    until(lambda: bench.states() == ["submitted"])
     assert bench.accepted == 1
 
 
@@ -474,15 +456,15 @@ def test_a_worker_that_dies_between_intent_and_answer_leaves_an_unknown(
     def die(*_: Any, **__: Any) -> Any:
         raise Killed
 
-    usual = submit.Submitter._keep, submit.Submitter._note_unknown
-    monkeypatch.setattr(submit.Submitter, "_keep", die)
-    monkeypatch.setattr(submit.Submitter, "_note_unknown", die)
+    usual = Bookkeeper.keep_id, Bookkeeper.unknown
+    monkeypatch.setattr(Bookkeeper, "keep_id", die)
+    monkeypatch.setattr(Bookkeeper, "unknown", die)
     instance = bench.imitation()
     with pytest.raises(Killed):
         instance.leg()
     assert bench.states() == ["intent"]
-    monkeypatch.setattr(submit.Submitter, "_keep", usual[0])
-    monkeypatch.setattr(submit.Submitter, "_note_unknown", usual[1])
+    monkeypatch.setattr(Bookkeeper, "keep_id", usual[0])
+    monkeypatch.setattr(Bookkeeper, "unknown", usual[1])
 
     with pytest.raises(JimengUnknownSubmitError):
         instance.clear().finish()
@@ -503,11 +485,54 @@ def test_an_id_is_recorded_however_long_the_ledger_is_away(
         return usual(self, *args)
 
     monkeypatch.setattr(type(bench.ledger), "record_created", away)
-    monkeypatch.setattr(submit, "backoff_delay", lambda *_, **__: 0.01)
+    monkeypatch.setattr(bookkeeping, "backoff_delay", lambda *_, **__: 0.01)
     bench.submit()
     assert len(failures) == 3
     assert bench.states() == ["submitted"]
     assert bench.accepted == 1
+
+
+@pytest.mark.parametrize("move", ["record_rejected", "begin_send"])
+def test_a_ledger_that_blinks_makes_no_unknown_of_what_is_certain(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, move: str
+) -> None:
+    usual, get = getattr(Ledger, move), Ledger.get
+    failures: list[str] = []
+
+    def away(self: Ledger, *args: Any, **kwargs: Any) -> Any:
+        found = usual(self, *args, **kwargs) if move == "begin_send" else None
+        if not failures:
+            failures.append(move)
+            raise JimengLedgerUnavailableError("away")
+        return found if move == "begin_send" else usual(self, *args, **kwargs)
+
+    def still_away(self: Ledger, record_id: int) -> Any:
+        if failures == ["begin_send"]:
+            failures.append("get")
+            raise JimengLedgerUnavailableError("still away")
+        return get(self, record_id)
+
+    monkeypatch.setattr(Ledger, move, away)
+    monkeypatch.setattr(Ledger, "get", still_away)
+    monkeypatch.setattr(bookkeeping, "backoff_delay", lambda *_, **__: 0.01)
+    bench.emu.add_fault("submit:50430")
+    bench.imitate(retries=0)
+    assert failures
+    assert set(bench.states()) == {"rejected", "landed"}
+    assert bench.accepted == 1
+
+
+def test_a_refusal_is_not_told_for_ever_to_a_ledger_that_stays_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: Ledger, *args: Any, **kwargs: Any) -> Any:
+        raise JimengLedgerUnavailableError("away")
+
+    monkeypatch.setattr(Ledger, "record_rejected", away)
+    monkeypatch.setattr(bookkeeping, "CERTAIN_SECONDS", 0.0)
+    bench.emu.add_fault("submit:50430")
+    assert isinstance(bench.imitation().leg(), Deferred)
+    assert bench.states() == ["intent"], "which ages into an unknown"
 
 
 def test_a_ledger_that_cannot_be_read_stops_the_submit(bench: Bench) -> None:

@@ -106,7 +106,7 @@ class SyncSimClient:
     def __init__(self, vendor: SimVendor) -> None:
         self._vendor = vendor
 
-    def submit(self, body: bytes, *, on_late: Any) -> Answer:
+    def submit(self, body: bytes, *, on_late: Any, started: Any = None, withdrawn: Any = None) -> Answer:
         return self._vendor.submit()
 
     def query(self, req_key: str, task_id: str) -> Answer:
