@@ -29,7 +29,8 @@ else:
     (AsyncClient,) = late("airflow_provider_jimeng.client.aio", "AsyncClient")
 
 _LOOK_SECONDS = 1.0
-_UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN})
+#: *expired* is what was given up and may come back: a worker asks the vendor for it, at the time it named.
+_UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN, TaskState.EXPIRED})
 
 
 class JimengSlotTrigger(BaseTrigger):
