@@ -37,6 +37,6 @@ for _name in exceptions.__all__:
 def for_airflow(error: JimengError) -> JimengError:
     """Return the error to raise from a task: one that ends the task where a retry can't help, else itself."""
     fatal = _FATAL.get(type(error))
-    if fatal is None:
+    if fatal is None or error.retry_helps:
         return error
     return fatal(error.message, **error._facts())

@@ -225,7 +225,7 @@ class Lander:
             try:
                 return fetch(local)
             except JimengMissingOutputError as error:
-                if record.state is TaskState.SUCCEEDED:
+                if record.state is TaskState.SUCCEEDED and not error.retry_helps:
                     self.ledger.record_expired(record, code=error.code, message=error.message)
                 raise
             except JimengLandingError as error:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
     from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
     from airflow_provider_jimeng.ledger.records import TaskRecord
-    from airflow_provider_jimeng.lifecycle.harvest import Watched
+    from airflow_provider_jimeng.lifecycle.harvest import Watched, what_may_be_done
     from airflow_provider_jimeng.lifecycle.revive import revive
     from airflow_provider_jimeng.policy.poll import PollDecision
     from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
@@ -61,7 +61,9 @@ else:
     Watcher, raise_if_failed, row_of = late(
         "airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed", "row_of"
     )
-    (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
+    Watched, what_may_be_done = late(
+        "airflow_provider_jimeng.lifecycle.harvest", "Watched", "what_may_be_done"
+    )
     (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
     (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
     TaskReference, reference_of = late(
@@ -260,15 +262,16 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         raise_if_failed(record)
         if record.state is TaskState.EXPIRED:
             back = revive(self.hook.ledger, self.hook.client, record)
-            if back.running or back.record.state is not TaskState.EXPIRED:
+            if back.wait is not None or back.record.state is not TaskState.EXPIRED:
                 return None
+            may_come_back = age < TASK_LIFETIME_SECONDS
             raise JimengTaskExpiredError(
                 "The vendor no longer knows this task, and its result was not stored in time: it may have "
-                "been billed once",
+                f"been billed once. {what_may_be_done(may_come_back)}",
                 code=record.code,
                 task_id=record.task_id,
                 content_key=record.content_key,
-            )
+            ).retried(may_come_back)
         return None
 
     def _defer(self, reference: TaskReference, watcher: Watcher) -> None:
