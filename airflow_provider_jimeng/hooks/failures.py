@@ -35,8 +35,13 @@ for _name in exceptions.__all__:
 
 
 def for_airflow(error: JimengError) -> JimengError:
-    """Return the error to raise from a task: one that ends the task where a retry can't help, else itself."""
-    fatal = _FATAL.get(type(error))
-    if fatal is None or error.retry_helps:
+    """
+    Return the error to raise from a task: one that ends the task where a retry can't help, else itself.
+
+    What the error itself says counts before its class: of a connection that is missing and one that could not
+    be read for now Airflow says the same, and whoever raised it knows which causes may pass.
+    """
+    fatal = None if error.retry_helps else _FATAL.get(type(error))
+    if fatal is None:
         return error
     return fatal(error.message, **error._facts())

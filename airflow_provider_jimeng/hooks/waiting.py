@@ -51,7 +51,8 @@ def wait_on_worker(
         if left <= 0:
             raise JimengNoSlotError(
                 f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {outcome.in_use} of "
-                f"{outcome.limit} slots in use). Nothing was paid; a retry keeps its place in the queue",
+                f"{outcome.limit} slots in use). Nothing was paid by this wait; a retry keeps its "
+                "place in the queue",
                 content_key=key,
             )
         # Short enough to take a slot soon after it is free: the look-up is one query of the ledger. What was

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengRetryableTaskError,
-    JimengTaskExpiredError,
     JimengTaskFailedError,
     JimengUnknownSubmitError,
 )
 from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
-from airflow_provider_jimeng.lifecycle.harvest import what_may_be_done
-from airflow_provider_jimeng.lifecycle.revive import may_come_back
+from airflow_provider_jimeng.lifecycle.revive import given_up_error
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Policies
 
 if TYPE_CHECKING:
@@ -99,18 +97,7 @@ def _unknown(record: TaskRecord, policies: Policies, now: float) -> Decision:
 def _expired(record: TaskRecord, policies: Policies, now: float) -> Decision:
     if policies.on_missing_output == RESUBMIT:
         return Decision(Step.CLAIM)
-    back = may_come_back(record, now)
-    return Decision(
-        Step.FAIL,
-        error=JimengTaskExpiredError(
-            "The vendor no longer knows this task, and its result was not stored in time: it may have been "
-            f"billed once. {what_may_be_done(back)}",
-            code=record.code,
-            request_id=record.request_id,
-            task_id=record.task_id,
-            content_key=record.content_key,
-        ).retried(back),
-    )
+    return Decision(Step.FAIL, error=given_up_error(record, now))
 
 
 def _failed(record: TaskRecord, policies: Policies, attempts: int) -> Decision:

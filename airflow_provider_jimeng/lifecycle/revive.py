@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.exceptions import JimengTaskExpiredError
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.harvest import what_may_be_done
 from airflow_provider_jimeng.policy.giving_up import ask_again_in
 from airflow_provider_jimeng.policy.poll import PollKind, PollState, decide_poll
 from airflow_provider_jimeng.policy.polling import PollSettings
@@ -41,6 +43,11 @@ class Revived:
     record: TaskRecord
     wait: float | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether the vendor may still have it, and no result of it now."""
+        return self.wait is not None
+
 
 def may_come_back(record: TaskRecord | None, now: float) -> bool:
     """
@@ -51,6 +58,23 @@ def may_come_back(record: TaskRecord | None, now: float) -> bool:
     if record is None or record.state is not TaskState.EXPIRED or record.task_id is None:
         return False
     return record.submitted_at is not None and now - record.submitted_at < TASK_LIFETIME_SECONDS
+
+
+def given_up_error(record: TaskRecord, now: float) -> JimengTaskExpiredError:
+    """
+    Return the error of a task that was given up; in the first twelve hours a retry asks for it again.
+
+    :param now: the ledger's clock, epoch seconds.
+    """
+    back = may_come_back(record, now)
+    return JimengTaskExpiredError(
+        "The vendor no longer knows this task, and its result was not stored in time: it may have been "
+        f"billed once. {what_may_be_done(back)}",
+        code=record.code,
+        request_id=record.request_id,
+        task_id=record.task_id,
+        content_key=record.content_key,
+    ).retried(back)
 
 
 def revive(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:

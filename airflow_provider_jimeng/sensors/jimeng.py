@@ -21,7 +21,6 @@ from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
     JimengProtocolError,
-    JimengTaskExpiredError,
     JimengWaitTimeoutError,
 )
 from airflow_provider_jimeng.hooks.defaults import (
@@ -48,8 +47,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of, iso, links_of
     from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed, row_of
     from airflow_provider_jimeng.ledger.records import TaskRecord
-    from airflow_provider_jimeng.lifecycle.harvest import Watched, what_may_be_done
-    from airflow_provider_jimeng.lifecycle.revive import revive
+    from airflow_provider_jimeng.lifecycle.harvest import Watched
+    from airflow_provider_jimeng.lifecycle.revive import given_up_error, revive
     from airflow_provider_jimeng.policy.poll import PollDecision
     from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
     from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
@@ -61,10 +60,8 @@ else:
     Watcher, raise_if_failed, row_of = late(
         "airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed", "row_of"
     )
-    Watched, what_may_be_done = late(
-        "airflow_provider_jimeng.lifecycle.harvest", "Watched", "what_may_be_done"
-    )
-    (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
+    (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
+    given_up_error, revive = late("airflow_provider_jimeng.lifecycle.revive", "given_up_error", "revive")
     (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
     TaskReference, reference_of = late(
         "airflow_provider_jimeng.triggers.references", "TaskReference", "reference_of"
@@ -262,16 +259,9 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         raise_if_failed(record)
         if record.state is TaskState.EXPIRED:
             back = revive(self.hook.ledger, self.hook.client, record)
-            if back.wait is not None or back.record.state is not TaskState.EXPIRED:
+            if back.running or back.record.state is not TaskState.EXPIRED:
                 return None
-            may_come_back = age < TASK_LIFETIME_SECONDS
-            raise JimengTaskExpiredError(
-                "The vendor no longer knows this task, and its result was not stored in time: it may have "
-                f"been billed once. {what_may_be_done(may_come_back)}",
-                code=record.code,
-                task_id=record.task_id,
-                content_key=record.content_key,
-            ).retried(may_come_back)
+            raise given_up_error(record, self.hook.ledger.now())
         return None
 
     def _defer(self, reference: TaskReference, watcher: Watcher) -> None:
