@@ -38,7 +38,7 @@ None of them says "try again" where money may have been spent.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "JimengClockError",
@@ -105,6 +105,11 @@ class JimengError(Exception):
         self.task_id = task_id
         self.content_key = content_key
         self.http_status = http_status
+
+    def retried(self, helps: bool) -> Self:
+        """Note whether a retry of this one helps, whatever its class says, and return the error."""
+        self.retry_helps = helps
+        return self
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -236,7 +241,12 @@ class JimengRetryableTaskError(JimengTaskFailedError):
 
 
 class JimengTaskExpiredError(JimengError):
-    """The vendor no longer knows the task: it ran, may have been billed, and was not fetched in time."""
+    """
+    The vendor no longer knows the task: it ran, may have been billed, and was not fetched in time.
+
+    Where the submit is less than twelve hours ago the vendor may have it after all, and a retry, which asks,
+    helps (:meth:`JimengError.retried`).
+    """
 
     retry_helps = False
 
@@ -262,7 +272,11 @@ class JimengOutputExistsError(JimengLandingError):
 
 
 class JimengMissingOutputError(JimengLandingError):
-    """What was landed is gone from every place it was put, and the vendor no longer has it."""
+    """
+    What was landed is gone from every place it was put, and the vendor no longer has it.
+
+    As with :class:`JimengTaskExpiredError`, a retry helps in the first twelve hours.
+    """
 
     retry_helps = False
 

@@ -43,7 +43,7 @@ from airflow_provider_jimeng.operators.jimeng import (
     JimengMotionImitationOperator,
     JimengSubmitTaskOperator,
 )
-from airflow_provider_jimeng.policy import slots as slot_policy
+from airflow_provider_jimeng.policy import giving_up, slots as slot_policy
 from airflow_provider_jimeng.policy.polling import PollSettings
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 from airflow_provider_jimeng.triggers import holders, settling, slots as slot_trigger, watch
@@ -301,6 +301,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     changed = tuple(pace.get(name, value) for name, value in zip(names, usual or (), strict=True))
     monkeypatch.setattr(PollSettings.__init__, "__defaults__", changed)
     monkeypatch.setattr(slot_policy, "COOL_DOWN_SECONDS", 0.3)
+    for name, seconds in (("PROOF_SECONDS", 0.6), ("DOUBT_SECONDS", 0.3), ("ALIVE_SECONDS", 0.3)):
+        monkeypatch.setattr(giving_up, name, seconds)
     monkeypatch.setattr(slot_trigger, "_LOOK_SECONDS", 0.1)
     monkeypatch.setattr(settling, "hold_seconds", lambda: 0.0)
     monkeypatch.setattr(watch, "FRESH_SECONDS", 0.05)

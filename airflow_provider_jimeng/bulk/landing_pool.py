@@ -26,6 +26,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengMissingOutputError,
     JimengOutputExistsError,
 )
+from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
@@ -207,7 +208,10 @@ class Landings:
 
     def _on_landing_trouble(self, content: Content, error: JimengError) -> None:
         now = time.monotonic()
-        if isinstance(error, JimengMissingOutputError):
+        record = content.record
+        # A result that was never stored is asked for as long as the vendor may have it.
+        early = record is not None and record.state is TaskState.SUCCEEDED and error.retry_helps
+        if isinstance(error, JimengMissingOutputError) and not early:
             if content.wanted.policies.on_missing_output == RESUBMIT:
                 content.supersede = content.record
                 content.calm()

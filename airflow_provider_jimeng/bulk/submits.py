@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengThrottledError,
 )
 from airflow_provider_jimeng.ledger.records import LostRace
+from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
@@ -216,9 +218,11 @@ class Submits:
 
     def _put_back(self, content: Content, window: Window, frees: int, waiting: Waiting) -> None:
         now = time.monotonic()
-        if waiting.reason in ("in_flight", "quarantine"):
-            # Somebody else's submit of the same content, or one of unknown outcome that has to age.
-            content.not_before = now + max(0.2, min(waiting.retry_after or 1.0, 2.0))
+        if waiting.reason in ("in_flight", "quarantine", "given_up"):
+            # Somebody else's submit of the same content, one of unknown outcome that has to age, or a task
+            # that the vendor may still have: that is a question to the vendor, at its own pace.
+            most = math.inf if waiting.reason == "given_up" else 2.0
+            content.not_before = now + max(0.2, min(waiting.retry_after or 1.0, most))
             window.pending.append(content)
             window.freed()
             return
@@ -278,7 +282,10 @@ class Submits:
             return
         for window in self.windows:
             while window.pending:
-                self._settle(window.pending.popleft(), Outcome.SKIPPED, self.stopped)
+                content = window.pending.popleft()
+                given_up = content.record is not None and content.record.state is TaskState.EXPIRED
+                # It was paid for, whatever stopped the run: "left out" would say that it was not.
+                self._settle(content, Outcome.EXPIRED if given_up else Outcome.SKIPPED, self.stopped)
 
     def look(self) -> None:
         """See whether it is this run's turn, where it waits for one."""

@@ -34,7 +34,9 @@ from airflow_provider_jimeng.hooks.waiting import wait_on_worker
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.counting import raw_submit
+from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
+from airflow_provider_jimeng.lifecycle.settle import Ended, settle_beside
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
 from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
@@ -47,9 +49,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.store import Ledger
-    from airflow_provider_jimeng.lifecycle.ensured import Ensured
     from airflow_provider_jimeng.lifecycle.marker import Marker
-    from airflow_provider_jimeng.lifecycle.settle import Ended
 
 log = logging.getLogger(__name__)
 # Whoever submits, asks or lands with a connection of Airflow's comes by here.
@@ -177,7 +177,10 @@ class JimengHook(VolcengineHook):
             present=fetchable_body,
             stopping=stopping,
         )
-        return submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
+        ensured = submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
+        if isinstance(ensured, InHand) and ensured.reused:
+            settle_beside(self.ledger, self.client, ensured.record)
+        return ensured
 
     def _capped(self, settings: AccountSettings) -> AccountSettings:
         """Fill in the configuration's daily limit where the connection has none of its own."""

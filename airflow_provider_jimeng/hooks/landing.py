@@ -6,11 +6,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.api.products import takes_image_and_video
 from airflow_provider_jimeng.exceptions import JimengLandingError, JimengMissingOutputError
 from airflow_provider_jimeng.hooks.ledger import check_sha256
 from airflow_provider_jimeng.hooks.storage import resolve_target
-from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt, what_may_be_done
 from airflow_provider_jimeng.lifecycle.land import Landed, Lander
 from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.policy.poll import PollKind
@@ -86,14 +87,15 @@ def fresh_urls(hook: JimengHook, watched: Watched) -> list[str]:
         if decision.kind is PollKind.SUCCEEDED and decision.video_url:
             return [decision.video_url, *decision.further_urls]
         if decision.kind in (PollKind.EXPIRED, PollKind.FAILED):
+            since = watched.submitted_at
+            may_come_back = since is not None and time.time() - since < TASK_LIFETIME_SECONDS
             raise JimengMissingOutputError(
                 f"The vendor no longer gives out this result ({decision.message or decision.kind.value}); it "
-                "was paid "
-                'for and is not stored. on_missing_output="resubmit" or force_new pays for it again',
+                f"was paid for and is not stored. {what_may_be_done(may_come_back)}",
                 code=decision.code,
                 request_id=decision.request_id,
                 task_id=watched.task_id,
-            )
+            ).retried(may_come_back)
         if decision.refresh:
             hook = hook.refreshed()
         if ask + 1 < _ASKS:

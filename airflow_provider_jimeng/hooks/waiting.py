@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: A worker that can't be deferred looks again after this long at the latest, whatever it waits for.
+_MOST_PAUSE = 300.0
+
 
 def wait_on_worker(
     attempt: Callable[[], Ensured],
@@ -48,8 +51,11 @@ def wait_on_worker(
         if left <= 0:
             raise JimengNoSlotError(
                 f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {outcome.in_use} of "
-                f"{outcome.limit} slots in use). Nothing was paid; a retry keeps its place in the queue",
+                f"{outcome.limit} slots in use). Nothing was paid by this wait; a retry keeps its "
+                "place in the queue",
                 content_key=key,
             )
-        # Short enough to take a slot soon after it is free: the look-up is one query of the ledger.
-        sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, 2.0))))
+        # Short enough to take a slot soon after it is free: the look-up is one query of the ledger. What was
+        # given up is a question to the vendor, whose pace is its own.
+        most = _MOST_PAUSE if outcome.reason == "given_up" else 2.0
+        sleep(min(left, max(0.2, min(outcome.retry_after or 1.0, most))))

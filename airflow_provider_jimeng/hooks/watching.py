@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengStoppedError
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
@@ -150,10 +151,12 @@ class Watcher:
         """
         if decision.kind is PollKind.SUCCEEDED:
             return decision
+        since = self.watched.submitted_at
         raise failure_of(
             decision,
             task_id=self.watched.task_id,
             content_key=self.record.content_key if self.record is not None else None,
+            may_come_back=since is not None and time.time() - since < TASK_LIFETIME_SECONDS,
         )
 
 

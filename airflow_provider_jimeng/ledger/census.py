@@ -13,6 +13,7 @@ from airflow_provider_jimeng.ledger.limits import slot_view
 from airflow_provider_jimeng.ledger.records import Scope
 from airflow_provider_jimeng.ledger.schema import limits, tasks
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.views import submits_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,23 +100,11 @@ def _of_scope(conn: Connection, scope: Scope, configured: int | None, breaker: s
         scope=scope,
         counts={state: counts[state] for state in TaskState if state in counts},
         possibly_billed=doubtful,
-        submits_today=_submits_since(conn, scope, now - now % _DAY),
+        submits_today=submits_in(conn, scope, now - now % _DAY),
         configured=configured,
         breaker=breaker,
         view=slot_view(conn, scope, configured),
     )
-
-
-def _submits_since(conn: Connection, scope: Scope, since: float) -> int:
-    counted = and_(
-        tasks.c.account == scope.account,
-        tasks.c.created_at >= since,
-        tasks.c.endpoint == scope.endpoint,
-        tasks.c.req_key == scope.req_key,
-        tasks.c.state != str(TaskState.REJECTED),
-        tasks.c.origin_id.is_(None),
-    )
-    return int(conn.execute(select(func.count()).select_from(tasks).where(counted)).scalar_one())
 
 
 def switches(conn: Connection, account: str) -> list[str]:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,14 +24,27 @@ __all__ = ["canonical_inputs", "canonical_url", "content_key", "inputs_json", "r
 
 @dataclass(frozen=True, slots=True)
 class _Permit:
-    """One way of presigning: the parameters that give it away, and all that it adds; in lower case."""
+    """
+    One way of presigning: the parameters that give it away, and all that it adds; in lower case.
+
+    :param like: what the values of parameters look like whose names alone give nothing away.
+    """
 
     signs: frozenset[str]
     adds: frozenset[str]
+    like: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+
+    def is_in(self, query: Mapping[str, str]) -> bool:
+        """Return whether a query has this permit."""
+        return self.signs <= query.keys() and all(
+            pattern.fullmatch(query[name]) for name, pattern in self.like.items()
+        )
 
 
-def _permit(signs: str, adds: str) -> _Permit:
-    return _Permit(frozenset(signs.split()), frozenset(signs.split()) | frozenset(adds.split()))
+def _permit(signs: str, adds: str, **like: str) -> _Permit:
+    names = frozenset(signs.split())
+    patterns = {name: re.compile(pattern) for name, pattern in like.items()}
+    return _Permit(names, names | frozenset(adds.split()), patterns)
 
 
 def _prefixed(prefix: str, names: str) -> str:
@@ -72,6 +85,13 @@ _PERMITS = (
         "q-sign-algorithm q-ak q-sign-time q-key-time q-header-list q-url-param-list x-cos-security-token",
     ),
     _permit("accesskeyid signature expires", "x-obs-security-token"),
+    # Kingsoft Cloud KS3, UCloud US3, Baidu Cloud BOS, Qiniu Kodo.
+    _permit("kssaccesskeyid signature expires", ""),
+    _permit("ucloudpublickey signature expires", ""),
+    _permit("authorization", "x-bce-security-token", authorization=r"bce-auth-v\d+/.+"),
+    _permit("e token", "", e=r"\d{10}", token=r"[\w-]+:[\w-]+={0,2}:?"),  # noqa: S106 - a pattern
+    # The token of a CDN's type A: time, random, user, MD5.
+    _permit("auth_key", "", auth_key=r"\d{10}-\w+-\w+-[0-9a-f]{32}"),
 )
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -118,9 +138,9 @@ def _name(pair: str) -> str:
     return unquote(pair.partition("=")[0])
 
 
-def _permit_names(names: Collection[str]) -> set[str]:
-    present = {name.lower() for name in names}
-    return {name for permit in _PERMITS if permit.signs <= present for name in permit.adds}
+def _permit_names(pairs: Collection[str]) -> set[str]:
+    query = {_name(pair).lower(): unquote(pair.partition("=")[2]) for pair in pairs}
+    return {name for permit in _PERMITS if permit.is_in(query) for name in permit.adds}
 
 
 def canonical_url(url: str, volatile: Collection[str] = ()) -> str:
@@ -142,7 +162,7 @@ def canonical_url(url: str, volatile: Collection[str] = ()) -> str:
         return f"{found[1].lower()}://{bucket.rpartition('@')[2]}/{name}"
     parts = _split(url)
     pairs = [pair for pair in parts.query.split("&") if pair]
-    dropped = _permit_names([_name(pair) for pair in pairs])
+    dropped = _permit_names(pairs)
     kept = [
         _same_escapes(pair)
         for pair in pairs

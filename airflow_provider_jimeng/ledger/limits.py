@@ -244,10 +244,10 @@ def note_refused(
     row = lock_scope(conn, scope)
     now = read_clock(conn)
     learned = row.learned
+    cool = cool_down(row.cool, now, retry_after=retry_after, jitter=jitter)
     if concurrency:
         running = count_running(conn, scope, now) if in_use is None else in_use
-        learned = after_refusal(learned, running, now)
-    cool = cool_down(row.cool, now, retry_after=retry_after, jitter=jitter)
+        learned = after_refusal(learned, running, now, configured=row.configured, cool_until=cool.until)
     row = Limits(scope, row.configured, learned, cool, row.called_at, row.breaker, row.paused, row.note)
     save_limits(conn, row)
     call_heads(conn, row, now)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, select, update
 
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.ledger import late_ids, moves
 from airflow_provider_jimeng.ledger.claim import settle_stale
 from airflow_provider_jimeng.ledger.engine import read_clock
@@ -205,23 +206,36 @@ class Prunable:
     landed: bool
 
 
-def _prunable_walks(what: Prunable) -> list[ColumnElement[bool]]:
-    """Return a condition per index walk."""
+def _prunable_walks(conn: Connection, what: Prunable) -> list[tuple[ColumnElement[bool], TaskState]]:
+    """
+    Return a condition per index walk, and what its rows are by now.
+
+    Beside a content's own row nobody waits for a further id of it: twelve hours after its submit it has
+    expired, whether or not anybody has come to write that down.
+    """
     states = [*PRUNABLE, TaskState.LANDED] if what.landed else list(PRUNABLE)
     ended = func.coalesce(tasks.c.landed_at, tasks.c.finished_at, tasks.c.created_at)
     common = [tasks.c.created_at < what.before, ended < what.before]
     if what.account is not None:
         common.append(tasks.c.account == what.account)
-    return [and_(tasks.c.state == str(state), *common) for state in states]
+    forgotten = read_clock(conn) - TASK_LIFETIME_SECONDS
+    beside = and_(tasks.c.extra, tasks.c.live_key.is_(None), tasks.c.submitted_at < forgotten)
+    return [
+        *((and_(tasks.c.state == str(state), *common), state) for state in states),
+        *(
+            (and_(tasks.c.state == str(state), beside, *common), TaskState.EXPIRED)
+            for state in (TaskState.SUBMITTED, TaskState.SUCCEEDED)
+        ),
+    ]
 
 
 def prunable(conn: Connection, what: Prunable) -> Mapping[tuple[str, TaskState], int]:
     """Count what would go, per account and state."""
     found: Counter[tuple[str, TaskState]] = Counter()
-    for walk in _prunable_walks(what):
-        query = select(tasks.c.account, tasks.c.state, func.count()).where(walk)
-        for account, state, number in conn.execute(query.group_by(tasks.c.account, tasks.c.state)):
-            found[str(account), TaskState(state)] += int(number)
+    for walk, state in _prunable_walks(conn, what):
+        query = select(tasks.c.account, func.count()).where(walk)
+        for account, number in conn.execute(query.group_by(tasks.c.account)):
+            found[str(account), state] += int(number)
     return found
 
 
@@ -231,11 +245,8 @@ def prune_some(conn: Connection, what: Prunable, *, limit: int) -> Mapping[tuple
 
     Rows that came back to life since they were looked for (a late id) stay.
     """
-    for walk in _prunable_walks(what):
-        columns = (
-            *(tasks.c.id, tasks.c.account, tasks.c.state, tasks.c.content_key, tasks.c.attempt),
-            tasks.c.req_key,
-        )
+    for walk, state in _prunable_walks(conn, what):
+        columns = (tasks.c.id, tasks.c.account, tasks.c.content_key, tasks.c.attempt, tasks.c.req_key)
         query = select(*columns).where(walk).order_by(tasks.c.created_at).limit(limit)
         rows = list(conn.execute(query.with_for_update()))
         if not rows:
@@ -244,7 +255,7 @@ def prune_some(conn: Connection, what: Prunable, *, limit: int) -> Mapping[tuple
         _delete_landings(
             conn, {(key, row.attempt) for row in rows for key in keys_of(row.content_key, row.req_key)}
         )
-        return Counter((str(row.account), TaskState(row.state)) for row in rows)
+        return Counter((str(row.account), state) for row in rows)
     return {}
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "latest",
     "new_submits_since",
     "spent_in",
+    "submits_in",
     "typical_seconds",
 ]
 
@@ -117,6 +118,11 @@ def spent_in(conn: Connection, attempt_scope: str) -> int:
 def new_submits_since(conn: Connection, account: str, since: float) -> int:
     """Return how many submits an account made since a time, over all DAGs."""
     return _count(conn, (tasks.c.account == account, tasks.c.created_at >= since))
+
+
+def submits_in(conn: Connection, scope: Scope, since: float) -> int:
+    """Return how many of those an account made in one scope."""
+    return _count(conn, (in_scope(tasks, scope), tasks.c.created_at >= since))
 
 
 def typical_seconds(conn: Connection, scope: Scope) -> float | None:

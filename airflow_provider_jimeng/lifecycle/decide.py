@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengRetryableTaskError,
-    JimengTaskExpiredError,
     JimengTaskFailedError,
     JimengUnknownSubmitError,
 )
 from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
+from airflow_provider_jimeng.lifecycle.revive import given_up_error
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Policies
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def decide(record: TaskRecord | None, *, policies: Policies, attempts: int, now:
     if record.state is TaskState.UNKNOWN:
         return _unknown(record, policies, now)
     if record.state is TaskState.EXPIRED:
-        return _expired(record, policies)
+        return _expired(record, policies, now)
     return _failed(record, policies, attempts)
 
 
@@ -94,22 +94,10 @@ def _unknown(record: TaskRecord, policies: Policies, now: float) -> Decision:
     return Decision(Step.WAIT, wait=remaining) if remaining > 0 else Decision(Step.RELEASE)
 
 
-def _expired(record: TaskRecord, policies: Policies) -> Decision:
+def _expired(record: TaskRecord, policies: Policies, now: float) -> Decision:
     if policies.on_missing_output == RESUBMIT:
         return Decision(Step.CLAIM)
-    return Decision(
-        Step.FAIL,
-        error=JimengTaskExpiredError(
-            "The vendor no longer knows this task, and its result was not stored in time: it may have been "
-            "billed "
-            'once. Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it '
-            "again",
-            code=record.code,
-            request_id=record.request_id,
-            task_id=record.task_id,
-            content_key=record.content_key,
-        ),
-    )
+    return Decision(Step.FAIL, error=given_up_error(record, now))
 
 
 def _failed(record: TaskRecord, policies: Policies, attempts: int) -> Decision:

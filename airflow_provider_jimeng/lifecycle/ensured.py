@@ -23,7 +23,8 @@ class Waiting:
     """
     Nothing can be submitted now, and nothing was.
 
-    :param reason: ``slots``, ``queue``, ``cooldown``, ``in_flight`` or ``quarantine``.
+    :param reason: ``slots``, ``queue``, ``cooldown``, ``in_flight``, ``quarantine`` or ``given_up`` (a task
+        that the vendor may still have).
     :param ticket_id: the caller's place in the queue, where there is one.
     :param retry_after: seconds until asking again makes sense; ``None``: when the ticket's turn comes.
     """

@@ -158,8 +158,24 @@ def _told(
     return ledger.record_expired(record, code=decision.code, message=decision.message)
 
 
-def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None) -> JimengError:
-    """Return the error that a final decision other than success stands for."""
+def what_may_be_done(may_come_back: bool) -> str:
+    """Return the advice about a task that was given up."""
+    if may_come_back:
+        return (
+            "It is not twelve hours old, so it may be there after all: a retry or a clear asks for it, pays "
+            "nothing, and lands it if it is. Nothing is submitted by itself"
+        )
+    return 'Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it again'
+
+
+def failure_of(
+    decision: PollDecision, *, task_id: str, content_key: str | None, may_come_back: bool = False
+) -> JimengError:
+    """
+    Return the error that a final decision other than success stands for.
+
+    :param may_come_back: whether the task is so young that the vendor may still have it.
+    """
     facts = {
         "code": decision.code,
         "request_id": decision.request_id,
@@ -182,10 +198,9 @@ def failure_of(decision: PollDecision, *, task_id: str, content_key: str | None)
     if decision.kind is PollKind.EXPIRED:
         return JimengTaskExpiredError(
             f"The vendor no longer knows this task ({decision.message or 'expired'}): it may have been "
-            "billed once. "
-            'Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it again',
+            f"billed once. {what_may_be_done(may_come_back)}",
             **facts,  # type: ignore[arg-type]
-        )
+        ).retried(may_come_back)
     if decision.kind is PollKind.DEADLINE:
         return JimengWaitTimeoutError(
             "The task was still running when the wait's timeout passed. It goes on at the vendor, costs "

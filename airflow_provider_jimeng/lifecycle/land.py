@@ -249,7 +249,7 @@ class Lander:
                 if (stored := self._leftover(record, target, local)) is not None:
                     return stored
                 self._check_nothing_of_ours(record, target)
-                if record.state is TaskState.SUCCEEDED:
+                if record.state is TaskState.SUCCEEDED and not error.retry_helps:
                     self.ledger.record_expired(record, code=error.code, message=error.message)
                 raise
             except JimengLandingError as error:

@@ -3,7 +3,9 @@
 The way back from *expired*: before a paid result stays lost, or is paid for again, the vendor is asked again.
 
 A vendor that is confused for a quarter of a minute says "no such task" of tasks that it has; a row that was
-given up on that word would stay lost although its result can be had for hours. Asking is free.
+given up on that word would stay lost although its result can be had for hours. Asking is free. Only a vendor
+that still says so a good while later is believed (:mod:`~airflow_provider_jimeng.policy.giving_up`); an
+answer that can't be read is no such word.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS, Answer
-from airflow_provider_jimeng.api.parsing import status_of
+from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
+from airflow_provider_jimeng.exceptions import JimengTaskExpiredError
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.policy.poll import RUNNING, PollKind, PollState, decide_poll
+from airflow_provider_jimeng.lifecycle.harvest import what_may_be_done
+from airflow_provider_jimeng.policy.giving_up import ask_again_in
+from airflow_provider_jimeng.policy.poll import PollKind, PollState, decide_poll
 from airflow_provider_jimeng.policy.polling import PollSettings
 
 if TYPE_CHECKING:
@@ -32,11 +36,17 @@ class Revived:
     What the vendor says of a task that was given up.
 
     :param record: its row; *succeeded* where the vendor has the result.
-    :param running: the vendor still works on it.
+    :param wait: seconds after which to ask again, where it may still have it; ``None`` where it has the
+        result, and where the task is lost.
     """
 
     record: TaskRecord
-    running: bool = False
+    wait: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the vendor may still have it, and no result of it now."""
+        return self.wait is not None
 
 
 def may_come_back(record: TaskRecord | None, now: float) -> bool:
@@ -50,6 +60,23 @@ def may_come_back(record: TaskRecord | None, now: float) -> bool:
     return record.submitted_at is not None and now - record.submitted_at < TASK_LIFETIME_SECONDS
 
 
+def given_up_error(record: TaskRecord, now: float) -> JimengTaskExpiredError:
+    """
+    Return the error of a task that was given up; in the first twelve hours a retry asks for it again.
+
+    :param now: the ledger's clock, epoch seconds.
+    """
+    back = may_come_back(record, now)
+    return JimengTaskExpiredError(
+        "The vendor no longer knows this task, and its result was not stored in time: it may have been "
+        f"billed once. {what_may_be_done(back)}",
+        code=record.code,
+        request_id=record.request_id,
+        task_id=record.task_id,
+        content_key=record.content_key,
+    ).retried(back)
+
+
 def revive(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:
     """
     Ask once about a task that was given up, and take it back where the vendor has it after all.
@@ -59,7 +86,7 @@ def revive(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:
     if not may_come_back(record, now := ledger.now()):
         return Revived(record)
     observation = client.query(record.scope.req_key, record.task_id or "")
-    _, decision = decide_poll(
+    state, decision = decide_poll(
         PollState(),
         observation,
         now=now,
@@ -72,5 +99,5 @@ def revive(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:
             "Task %s was given up as expired, and the vendor has its result after all.", record.task_id
         )
         return Revived(ledger.record_succeeded(record, request_id=decision.request_id, code=decision.code))
-    running = isinstance(observation, Answer) and status_of(observation) in RUNNING
-    return Revived(record, running=running and decision.kind is PollKind.WAIT)
+    given_up_at = record.finished_at if record.finished_at is not None else record.created_at
+    return Revived(record, ask_again_in(state, decision, now=now, given_up_at=given_up_at))

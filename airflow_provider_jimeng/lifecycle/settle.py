@@ -100,6 +100,25 @@ def settle_seen_over(ledger: Ledger, client: SyncClient, scope: Scope, seen: Ite
     return freed
 
 
+def settle_beside(ledger: Ledger, client: SyncClient, record: TaskRecord) -> None:
+    """
+    Ask about the further ids of a content that another row stands for: paid tasks that nobody waits for.
+
+    What became of them is written down by the content's next run, also where the house is never so full that
+    a claim asks about its holders. Trouble is for the run after that.
+    """
+    try:
+        further = [each for each in ledger.history(record.content_key) if each.extra and each.id != record.id]
+        now = ledger.now() if further else 0.0
+        for each in further:
+            if worth_asking(each, now):
+                watched = Watched(each.task_id or "", each.scope.req_key, each.submitted_at)
+                # One answer gives up nothing but what is past its twelve hours.
+                record_verdict(ledger, each, harvest(client, watched, now=now)[1])
+    except JimengLedgerError as error:
+        log.warning("A further id of content %s could not be looked after: %s", record.content_key, error)
+
+
 def _settle(
     ledger: Ledger,
     client: SyncClient,

@@ -75,8 +75,6 @@ _LATE_SECONDS = 120.0
 _STAY_SECONDS = 60.0
 #: How many claims may come too late to be sent, before a try fails over it.
 _LATE_CLAIMS = 2
-#: When to look again at a task that was given up, and that the vendor still works on.
-_ALIVE_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -130,8 +128,8 @@ class Submitter:
             record = self.ledger.latest(wanted.key)
             if record is not None and record.state is TaskState.EXPIRED:
                 back = revive(self.ledger, self.client, record)
-                if back.running:
-                    return Waiting("in_flight", retry_after=_ALIVE_SECONDS)
+                if back.wait is not None:
+                    return Waiting("given_up", retry_after=back.wait)
                 record, supersede = back.record, supersede if back.record is record else None
             if not is_to_be_replaced(record, supersede):
                 decision = decide(

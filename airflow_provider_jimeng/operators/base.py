@@ -372,7 +372,7 @@ def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) ->
 def no_slot(event: Mapping[str, Any], key: str) -> JimengNoSlotError:
     """Return the error for a wait for a slot that went past its deadline."""
     return JimengNoSlotError(
-        f"No slot of the account came free until {event.get('deadline')}. Nothing was paid; a retry keeps "
-        "its place in the queue",
+        f"No slot of the account came free until {event.get('deadline')}. Nothing was paid by this wait; a "
+        "retry keeps its place in the queue",
         content_key=key,
     )

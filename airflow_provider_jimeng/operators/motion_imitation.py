@@ -141,20 +141,22 @@ class JimengMotionImitationOperator(SubmittingOperator):
             self._point_at_task(in_hand.record.task_id)
             finished = self._finished(wanted, in_hand, told)
             if finished is None:
-                # The verdict allows a new attempt, or the user chose one: the next pass decides and claims.
+                # The verdict allows a new attempt, or the task was given up: the next pass decides.
                 told = None
                 continue
             try:
                 landed = land_all(self.hook, landing, finished, target)
-            except JimengMissingOutputError:
-                if self.on_missing_output != RESUBMIT or supersede is not None:
+            except JimengMissingOutputError as error:
+                # A result that was never stored is asked for as long as the vendor may have it.
+                early = finished.state is TaskState.SUCCEEDED and error.retry_helps
+                if self.on_missing_output != RESUBMIT or supersede is not None or early:
                     raise
                 supersede, told = finished, None
                 continue
             return self._done(context, in_hand, finished, landed)
 
     def _finished(self, wanted: Wanted, in_hand: InHand, told: Mapping[str, Any] | None) -> TaskRecord | None:
-        """Return a finished task's row, ``None`` where it failed and may be attempted again; or defer."""
+        """Return a finished task's row, ``None`` where the ledger's row decides what is next; or defer."""
         record = in_hand.record
         if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
             return record
@@ -180,10 +182,11 @@ class JimengMotionImitationOperator(SubmittingOperator):
     def _judge(self, wanted: Wanted, watcher: Watcher, decision: PollDecision) -> TaskRecord | None:
         if decision.kind is PollKind.SUCCEEDED and watcher.record is not None:
             return watcher.record
-        again = (decision.kind is PollKind.FAILED and decision.new_attempt) or (
-            decision.kind is PollKind.EXPIRED and self.on_missing_output == RESUBMIT
-        )
-        if again:
+        if decision.kind is PollKind.EXPIRED:
+            # The next pass asks on while the vendor may have it after all; then what the user chose is done.
+            self.log.warning("Task %s was given up: %s.", watcher.watched.task_id, decision.message)
+            return None
+        if decision.kind is PollKind.FAILED and decision.new_attempt:
             self.log.warning(
                 "Task %s: %s; a new attempt is allowed.",
                 watcher.watched.task_id,

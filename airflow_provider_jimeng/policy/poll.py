@@ -22,7 +22,13 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 from airflow_provider_jimeng.policy.cadence import may_be_over, next_poll_delay, processing_estimate
-from airflow_provider_jimeng.policy.polling import PollDecision, PollKind, PollSettings, PollState
+from airflow_provider_jimeng.policy.polling import (
+    GONE_DOUBT,
+    PollDecision,
+    PollKind,
+    PollSettings,
+    PollState,
+)
 
 __all__ = [
     "PollDecision",
@@ -277,7 +283,7 @@ def _gone(state: PollState, answer: Answer, status: str, moment: _Moment) -> tup
     waiting = PollDecision(PollKind.WAIT, answer.code, f"the vendor says {status}", answer.request_id)
     if moment.in_grace:
         return state, waiting
-    state = _doubted(state, "gone", moment)
+    state = _doubted(state, GONE_DOUBT, moment)
     if not _lasting(state, moment):
         return state, waiting
     message = f"the vendor says {status}, and kept saying so; the task ran and may have been billed"

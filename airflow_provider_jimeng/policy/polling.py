@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.exceptions import JimengError
 
-__all__ = ["PollDecision", "PollKind", "PollSettings", "PollState"]
+__all__ = ["GONE_DOUBT", "PollDecision", "PollKind", "PollSettings", "PollState"]
+
+#: The doubt of a task that the vendor says it does not have, see :attr:`PollState.doubt`.
+GONE_DOUBT = "gone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ CALL_GRACE_SECONDS = 30.0
 #: First and longest time for which a ceiling that 50430 taught is believed.
 PROBE_SECONDS = 600.0
 PROBE_SECONDS_MAX = 4 * 3600.0
+#: First time where the number of slots is configured: the vendor contradicts the user, and a single 50430 is
+#: often only late news of a task that ended. A wrong belief leaves paid slots idle, a probe costs a refusal.
+CONFIGURED_PROBE_SECONDS = 30.0
 
 #: First and longest shared cool-down.
 COOL_DOWN_SECONDS = 2.0
@@ -88,12 +91,25 @@ def effective_limit(configured: int | None, learned: LearnedLimit, now: float) -
     return limit if ceiling is None else min(limit, ceiling)
 
 
-def after_refusal(learned: LearnedLimit, in_use: int, now: float) -> LearnedLimit:
+def after_refusal(
+    learned: LearnedLimit,
+    in_use: int,
+    now: float,
+    *,
+    configured: int | None = None,
+    cool_until: float | None = None,
+) -> LearnedLimit:
     """
     Return what a 50430 teaches.
 
+    A configured number is believed again much sooner than a learned one, and the time until then doubles only
+    with each probe that is refused, too. It is counted from the end of the cool-down, before which nobody
+    tries: in a storm of refusals there is one submit after each cool-down, and not a burst.
+
     :param in_use: tasks known to run when the refusal came, without the refused one. With none of ours
         running somebody else uses the account; one at a time is still tried, at the pace of the cool-down.
+    :param configured: slots from the connection, ``None``: learned.
+    :param cool_until: the end of the cool-down that the refusal leads to.
     """
     ceiling = max(1, in_use)
     fresh = learned.ceiling_at(now)
@@ -103,8 +119,10 @@ def after_refusal(learned: LearnedLimit, in_use: int, now: float) -> LearnedLimi
     else:
         # Not a failed probe: the answer to a send that was under way when the ceiling was learned.
         ceiling = min(ceiling, fresh)
-    wait = min(PROBE_SECONDS * 2.0 ** min(refusals - 1, 16), PROBE_SECONDS_MAX)
-    return LearnedLimit(min(learned.proven, ceiling), ceiling, now + wait, refusals)
+    first = PROBE_SECONDS if configured is None else CONFIGURED_PROBE_SECONDS
+    wait = min(first * 2.0 ** min(refusals - 1, 16), PROBE_SECONDS_MAX)
+    begin = now if configured is None or cool_until is None else max(now, cool_until)
+    return LearnedLimit(min(learned.proven, ceiling), ceiling, begin + wait, refusals)
 
 
 def after_acceptance(learned: LearnedLimit, in_use: int) -> LearnedLimit:

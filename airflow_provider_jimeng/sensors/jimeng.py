@@ -21,7 +21,6 @@ from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
     JimengProtocolError,
-    JimengTaskExpiredError,
     JimengWaitTimeoutError,
 )
 from airflow_provider_jimeng.hooks.defaults import (
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     )
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.harvest import Watched
-    from airflow_provider_jimeng.lifecycle.revive import revive
+    from airflow_provider_jimeng.lifecycle.revive import given_up_error, revive
     from airflow_provider_jimeng.policy.poll import PollDecision
     from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
     from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
@@ -67,7 +66,7 @@ else:
         "airflow_provider_jimeng.hooks.watching", "Watcher", "connection_for", "raise_if_failed", "row_of"
     )
     (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
-    (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
+    given_up_error, revive = late("airflow_provider_jimeng.lifecycle.revive", "given_up_error", "revive")
     (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
     TaskReference, reference_of = late(
         "airflow_provider_jimeng.triggers.references", "TaskReference", "reference_of"
@@ -274,13 +273,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
             back = revive(self.hook.ledger, self.hook.client, record)
             if back.running or back.record.state is not TaskState.EXPIRED:
                 return None
-            raise JimengTaskExpiredError(
-                "The vendor no longer knows this task, and its result was not stored in time: it may have "
-                "been billed once",
-                code=record.code,
-                task_id=record.task_id,
-                content_key=record.content_key,
-            )
+            raise given_up_error(record, self.hook.ledger.now())
         return None
 
     def _defer(self, reference: TaskReference, watcher: Watcher) -> None:

@@ -44,7 +44,8 @@ _ASTRAY_SECONDS = 300.0
 _UNREADABLE = "The ledger can't be read; waiting for it: %s"
 _NOT_RENEWED = "The connection can't be read anew; going on with what it was: %s"
 _NOT_ASKED = "The vendor can't be asked from here; waiting for what the ledger says: %s"
-_UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN})
+#: *expired* is what was given up and may come back: a worker asks the vendor for it, at the time it named.
+_UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN, TaskState.EXPIRED})
 
 
 class JimengSlotTrigger(BaseTrigger):

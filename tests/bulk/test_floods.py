@@ -40,6 +40,7 @@ def works(emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     quick(monkeypatch)
     monkeypatch.setattr(slots, "COOL_DOWN_SECONDS_MAX", 1.0)
     monkeypatch.setattr(slots, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(slots, "CONFIGURED_PROBE_SECONDS", 0.5)
     made = Works(emu, tmp_path, submit_qps=SUBMIT_QPS, query_qps=QUERY_QPS)
     yield made
     made.ledger.close()

@@ -52,6 +52,24 @@ def test_a_resume_closes_open_breakers(bench: Bench, ledger: Command):
     assert bench.limits_row().note.endswith("end of the month")
 
 
+def test_a_further_id_that_nobody_asked_about_in_time_is_expired_by_now_and_goes(
+    bench: Bench, ledger: Command
+):
+    landed = bench.landed()
+    late = bench.ledger.record_created(landed, unique("late-"))
+    open_one = bench.submitted(configured_limit=3)
+    bench.age(open_one, 3 * DAY)
+    bench.age(late, 3 * DAY)
+    bench.write(update(tasks).where(tasks.c.id == late.id).values(submitted_at=bench.ledger.now() - DAY / 3))
+    young = ledger("prune", "--older-than", "1d", "--account", bench.scope.account, *WHY, "--yes")
+    assert "nothing was changed" in young.err, "the vendor may still have it"
+
+    bench.write(update(tasks).where(tasks.c.id == late.id).values(submitted_at=bench.ledger.now() - DAY))
+    done = ledger("prune", "--older-than", "1d", "--account", bench.scope.account, *WHY, "--yes", "--json")
+    assert [(line["state"], line["rows"]) for line in done.lines] == [("expired", 1)]
+    assert [row.state for row in bench.rows()] == [TaskState.LANDED, TaskState.SUBMITTED]
+
+
 def test_a_resume_tells_which_breakers_it_closed(bench: Bench):
     bench.claimed()
     bench.ledger.trip_breaker(bench.scope, "wrong key")

@@ -81,6 +81,17 @@ def test_stats_of_an_account(bench: Bench, ledger: Command):
     assert "1 landed" in words
 
 
+def test_stats_count_the_submits_of_today_as_the_daily_limit_does(bench: Bench, ledger: Command):
+    bench.landed()
+    never_sent = bench.ledger.record_unknown(bench.claimed(), message="its owner fell silent")
+    assert not bench.ledger.release(never_sent.id, reason="test", by="me").possibly_billed
+    (line,) = ledger("stats", "--account", bench.scope.account, "--json").lines
+    assert line["counts"] == {"landed": 1, "released": 1}
+    assert line["submits_today"] <= 1
+    refusal = bench.refused(daily_submit_limit=line["submits_today"])
+    assert f"made {line['submits_today']} submits" in refusal.message
+
+
 def test_stats_tell_what_stops_claims(bench: Bench, ledger: Command):
     bench.claimed(configured_limit=None)
     bench.ledger.pause(bench.scope.account, "ann@host", "too dear")

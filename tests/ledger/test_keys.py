@@ -54,6 +54,13 @@ PERMITS = {
         "&q-url-param-list=&q-signature=f&x-cos-security-token=t"
     ),
     "obs": "AccessKeyId=AK&Expires=1799999999&Signature=f&x-obs-security-token=t",
+    "ks3": "KSSAccessKeyId=AK&Expires=1799999999&Signature=f%3D",
+    "us3": "UCloudPublicKey=TOKEN_1&Expires=1799999999&Signature=f%3D",
+    "bos": "authorization=bce-auth-v1%2Fak%2F2026-11-22T00%3A00%3A00Z%2F1800%2Fhost%2Fabcdef",
+    "bos with a session": "authorization=bce-auth-v1/ak/2026/1800/host/ab&x-bce-security-token=t",
+    "kodo": "e=1799999999&token=AK_-x%3AM0jS-a_9%3D",
+    "kodo as it is written": "e=1799999999&token=AK:M0jSa9=",
+    "cdn": "auth_key=1799999999-0-0-0123456789abcdef0123456789abcdef",
 }
 
 
@@ -89,6 +96,14 @@ def test_a_name_in_two_alphabets_with_the_vendors_own_permit():
         "x-expires=9",
         "x-oss-process=image%2Fresize%2Cw_100",
         "token=abc",
+        "token=AK:M0jSa9=",
+        "e=1799999999",
+        "e=1&token=AK:M0jSa9=",
+        "e=1799999999&token=abc",
+        "authorization=none",
+        "auth_key=cat",
+        "auth_key=1799999999-0-0-0123",
+        "Expires=9&Signature=f&UCloud=1",
         "v=2&v=1",
     ],
 )

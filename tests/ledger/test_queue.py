@@ -12,7 +12,12 @@ from airflow_provider_jimeng.ledger import engine as databases
 from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, MustWait, Scope
 from airflow_provider_jimeng.ledger.schema import tasks
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.policy.slots import CALL_GRACE_SECONDS, PROBE_SECONDS
+from airflow_provider_jimeng.policy.slots import (
+    CALL_GRACE_SECONDS,
+    CONFIGURED_PROBE_SECONDS,
+    COOL_DOWN_SECONDS,
+    PROBE_SECONDS,
+)
 
 from tests.ledger.kit import Bench, unique
 
@@ -282,7 +287,9 @@ def test_a_configured_limit_is_lowered_while_the_vendor_allows_fewer(bench: Benc
     bench.submitted(configured_limit=8)
     bench.ledger.note_refused(bench.scope, kind="concurrency")
     assert bench.ledger.slot_view(bench.scope, 8).limit == 1
-    bench.pass_time(PROBE_SECONDS + 1)
+    bench.pass_time(CONFIGURED_PROBE_SECONDS)
+    assert bench.ledger.slot_view(bench.scope, 8).limit == 1, "the cool-down does not count"
+    bench.pass_time(COOL_DOWN_SECONDS + 1)
     assert bench.ledger.slot_view(bench.scope, 8).limit == 8
 
 

@@ -7,14 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_jimeng.exceptions import JimengTaskExpiredError
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow_provider_jimeng.exceptions import (
+    JimengMissingOutputError,
+    JimengTaskExpiredError,
+    JimengToleranceExceededError,
+)
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.revive import may_come_back, revive
+from airflow_provider_jimeng.policy import giving_up
 
-from tests.legs import Bench, DagRun
+from tests.legs import Bench, DagRun, quick
 from tests.lifecycle.test_decide import NOW, row
+from tests.operators.test_batch_scenarios import lines, report, run
 
 
 def give_up(bench: Bench) -> None:
@@ -79,19 +86,105 @@ def test_one_that_still_runs_is_waited_for_and_not_paid_again(bench: Bench) -> N
     assert bench.states() == ["landed"]
 
 
+NO_WORD_AGAINST_IT = {
+    "throttled": "query:50429",
+    "no JSON": "query:html",
+    "no URL": "query:no-url",
+    "a status of a later release": "query:status,status=post_processing",
+    "50215": "query:50215",
+}
+
+
+@pytest.mark.parametrize("fault", NO_WORD_AGAINST_IT.values(), ids=NO_WORD_AGAINST_IT)
+def test_an_answer_that_cannot_be_read_does_not_say_that_it_is_lost(bench: Bench, fault: str) -> None:
+    give_up(bench)
+    bench.alter("UPDATE jimeng_tasks SET finished_at = finished_at - 3600")
+    bench.emu.add_fault(fault)
+    bench.imitate(DagRun("run-2"), on_missing_output="resubmit", deferrable=False)
+
+    assert bench.accepted == 1
+    assert bench.states() == ["landed"]
+
+
+def test_a_vendor_that_throttles_the_question_fails_nobody(bench: Bench) -> None:
+    reference = bench.submit()
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    with pytest.raises(JimengTaskExpiredError):
+        bench.wait(reference, retries=0)
+    bench.emu.clear_faults()
+
+    bench.emu.add_fault("query:50429")
+    assert bench.wait(reference, DagRun("run-2"), retries=0)["status"] == "done"
+    bench.emu.add_fault("query:50429")
+    bench.imitate(DagRun("run-3"), retries=0)
+    assert (bench.accepted, bench.states()) == (1, ["landed"])
+
+
+@pytest.mark.parametrize("missing", ["fail", "resubmit"])
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "on-worker"])
+def test_a_vendor_that_is_confused_for_a_while_costs_a_bulk_run_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, missing: str, deferrable: bool
+) -> None:
+    quick(monkeypatch, grace_seconds=0.1, lasting_seconds=0.1)
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 600.0)
+    # As long as it takes to be given up three times over; each task is denied from its submit.
+    bench.emu.add_fault("query:race,status=not_found,seconds=3")
+    summary = run(
+        bench, lines(bench, range(2)), on_missing_output=missing, deferrable=deferrable, poke_interval=0.2
+    )
+
+    assert (summary["landed"], summary["submits"], summary["possibly_billed"]) == (2, 2, 0)
+    assert bench.accepted == 2
+    assert bench.states() == ["landed", "landed"]
+
+
+def test_a_run_that_stops_does_not_call_what_it_gave_up_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch, grace_seconds=0.1, lasting_seconds=0.1)
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 600.0)
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    with pytest.raises(JimengToleranceExceededError):
+        run(bench, lines(bench, range(1)), timeout=2.0)
+    assert [line["outcome"] for line in report(bench)] == ["expired"]
+    assert bench.accepted == 1
+
+
+def test_a_result_that_is_denied_before_it_is_stored_is_asked_for_again(bench: Bench) -> None:
+    bench.wait(bench.submit())
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 60")
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    with pytest.raises(JimengMissingOutputError) as told:
+        bench.imitate(DagRun("run-2"), retries=0, on_missing_output="resubmit")
+    assert not isinstance(told.value, AirflowFailException)
+    bench.emu.clear_faults()
+
+    bench.imitate(DagRun("run-2"), on_missing_output="resubmit")
+    assert (bench.accepted, bench.states()) == (1, ["landed"])
+
+
+def test_one_that_is_still_gone_a_good_while_later_is_paid_again_where_that_was_chosen(bench: Bench) -> None:
+    give_up(bench)
+    bench.emu.add_fault(f"query:status,status=not_found,times=0,match={bench.rows()[0].task_id}")
+    bench.imitate(DagRun("run-2"), on_missing_output="resubmit")
+    assert bench.accepted == 2
+    assert bench.states() == ["expired", "landed"]
+
+
 def test_one_that_is_gone_stays_given_up(bench: Bench) -> None:
     bench.emu.add_fault("query:status,status=not_found,times=0")
-    for run in (DagRun(), DagRun("run-2")):
+    for each in (DagRun(), DagRun("run-2")):
         with pytest.raises(JimengTaskExpiredError):
-            bench.imitate(run)
+            bench.imitate(each)
     assert bench.accepted == 1
     assert bench.states() == ["expired"]
 
 
 def test_a_newer_attempt_is_not_pushed_aside(bench: Bench) -> None:
     give_up(bench)
-    bench.emu.add_fault("query:status,status=not_found,times=1")
+    bench.emu.add_fault(f"query:status,status=not_found,times=0,match={bench.rows()[0].task_id}")
     bench.imitate(DagRun("run-2"), on_missing_output="resubmit")
+    bench.emu.clear_faults()
     assert bench.states() == ["expired", "landed"]
 
     hook, given_up = JimengHook(), bench.rows()[0]

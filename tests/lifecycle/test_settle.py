@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.settle import settle_holders, worth_asking
@@ -53,6 +54,40 @@ def test_a_failed_holder_frees_its_slot_and_a_forgotten_one_after_twelve_hours(b
     bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 43200 WHERE state = 'submitted'")
     assert settle_holders(hook.ledger, hook.client, bench.rows()) == 1
     assert bench.states() == ["failed", "expired"]
+
+
+def test_a_further_id_beside_a_landed_result_is_harvested_by_the_contents_next_run(bench: Bench) -> None:
+    bench.imitate()
+    hook = JimengHook()
+    (landed,) = bench.rows()
+    # The vendor took a send that was believed lost, and its id came late.
+    late = hook.unsafe_submit(
+        MOTION_IMITATION,
+        {"req_key": MOTION_IMITATION, "image_url": bench.image, "video_url": bench.video},
+    )
+    bench.ledger.record_created(landed, late)
+    assert bench.states() == ["landed", "submitted"]
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 100")
+    bench.emu.advance(100)
+
+    assert bench.imitate(DagRun("run-2"))["reused"]
+    assert bench.states() == ["landed", "succeeded"]
+    assert bench.rows()[1].possibly_billed
+    assert bench.accepted == 2, "the one that was sent behind the product's back"
+
+
+def test_a_further_id_expires_after_twelve_hours_and_not_before(bench: Bench) -> None:
+    bench.imitate()
+    bench.ledger.record_created(bench.rows()[0], "7777777777777777777")
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 100")
+    bench.imitate(DagRun("run-2"))
+    assert bench.states() == ["landed", "submitted"], "one answer gives up nothing"
+
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 43200")
+    bench.emu.add_fault("query:html")
+    bench.imitate(DagRun("run-3"))
+    assert bench.states() == ["landed", "expired"]
+    assert bench.accepted == 1
 
 
 def test_trouble_with_a_holder_frees_nothing(bench: Bench) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_jimeng.hooks.jimeng import iso
+from airflow_provider_jimeng.api.models import MOTION_IMITATION
+from airflow_provider_jimeng.hooks.jimeng import JimengHook, iso
 from airflow_provider_jimeng.ledger.records import Scope
 from airflow_provider_jimeng.policy import slots as slot_policy
 from airflow_provider_jimeng.triggers import slots as slot_trigger
@@ -19,6 +20,7 @@ from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 from tests.ledger.kit import Bench as LedgerBench
 from tests.legs import Bench, DagRun, first_event
 from tests.network.calls import counted, most_within
+from tests.operators.test_batch_scenarios import lines, run
 
 INSTANCES = 8
 SUBMIT_QPS = 40
@@ -31,7 +33,7 @@ def test_a_storm_over_many_tasks_costs_few_calls_and_no_retry(
 ) -> None:
     bench.emu.configure(concurrency=None)
     bench.connect(max_concurrency=INSTANCES, submit_qps=SUBMIT_QPS)
-    bench.patch.setattr(slot_policy, "PROBE_SECONDS", 0.3)
+    bench.patch.setattr(slot_policy, "CONFIGURED_PROBE_SECONDS", 0.3)
     fault = bench.emu.add_fault(f"submit:{code},times=0")
     instances = [
         bench.imitation(
@@ -67,6 +69,20 @@ def test_a_storm_over_many_tasks_costs_few_calls_and_no_retry(
     assert refused <= 2 * INSTANCES, "what was under way at each of the cool-downs of 0.3, 0.6 and 1.2 s"
     assert len(calls.submits) == INSTANCES + refused
     assert most_within(calls.submits, 1.0) <= SUBMIT_QPS + 2
+
+
+def test_one_refusal_out_of_turn_costs_a_configured_account_a_slot_for_a_moment(bench: Bench) -> None:
+    """The vendor's count lags behind: the submit that follows a task's end is refused, and no other."""
+    bench.patch.setattr(slot_policy, "CONFIGURED_PROBE_SECONDS", 0.4)
+    bench.emu.add_fault("submit:50430,skip=1")
+    summary = run(bench, lines(bench, range(6)))
+    assert (summary["landed"], bench.accepted, bench.refused) == (6, 6, {"50430": 1})
+
+    scope = JimengHook().settings.scope(MOTION_IMITATION)
+    until = time.time() + 5.0
+    while (limit := bench.ledger.slot_view(scope, 2).limit) < 2 and time.time() < until:
+        time.sleep(0.05)
+    assert limit == 2
 
 
 async def test_waiters_of_one_cool_down_do_not_wake_in_the_same_instant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_jimeng.policy.slots import (
+    CONFIGURED_PROBE_SECONDS,
     COOL_DOWN_SECONDS_MAX,
     PROBE_SECONDS,
     PROBE_SECONDS_MAX,
@@ -68,6 +69,45 @@ def test_a_ceiling_that_holds_is_probed_ever_more_rarely():
     assert waits[:3] == [PROBE_SECONDS, 2 * PROBE_SECONDS, 4 * PROBE_SECONDS]
     assert waits[-1] == PROBE_SECONDS_MAX
     assert (PROBE_SECONDS, PROBE_SECONDS_MAX) == (600, 4 * 3600)
+
+
+def test_a_configured_number_is_believed_again_soon_and_ever_later_where_its_probes_are_refused():
+    learned, now, waits = LearnedLimit(), NOW, []
+    for _ in range(12):
+        learned = after_refusal(learned, 1, now, configured=2, cool_until=now)
+        assert learned.probe_after is not None
+        assert effective_limit(2, learned, learned.probe_after - 1) == 1
+        assert effective_limit(2, learned, learned.probe_after) == 2
+        waits.append(learned.probe_after - now)
+        now = learned.probe_after
+    assert waits[:4] == [30, 60, 120, 240]
+    assert waits[-1] == PROBE_SECONDS_MAX
+    # The probe is accepted: the next refusal is a first one again.
+    learned = after_refusal(after_acceptance(learned, 2), 1, now, configured=2)
+    assert learned == LearnedLimit(1, 1, now + CONFIGURED_PROBE_SECONDS, 1)
+
+
+@pytest.mark.parametrize(("until", "begin"), [(None, 0), (NOW - 5, 0), (NOW, 0), (NOW + 45, 45)])
+def test_a_configured_number_is_not_believed_again_during_a_cool_down(until, begin):
+    learned = after_refusal(LearnedLimit(), 1, NOW, configured=2, cool_until=until)
+    assert learned.probe_after == NOW + begin + CONFIGURED_PROBE_SECONDS
+
+
+def test_in_a_storm_of_refusals_one_at_a_time_is_tried_whatever_was_configured():
+    learned, cool, now, tried = LearnedLimit(), CoolDown(), NOW, []
+    for _ in range(40):
+        tried.append(effective_limit(8, learned, now))
+        cool = cool_down(cool, now, jitter=0.99)
+        assert cool.until is not None
+        learned = after_refusal(learned, 0, now, configured=8, cool_until=cool.until)
+        now = cool.until
+    assert tried == [8, *[1] * 39]
+    # And not for long after it: what ended was a storm, and not the plan.
+    assert effective_limit(8, learned, now + CONFIGURED_PROBE_SECONDS) == 8
+
+
+def test_a_learned_number_minds_no_cool_down():
+    assert after_refusal(LearnedLimit(), 2, NOW, cool_until=NOW + 45).probe_after == NOW + PROBE_SECONDS
 
 
 def test_a_refusal_with_nothing_of_ours_running_still_leaves_one_to_try():

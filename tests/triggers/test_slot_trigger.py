@@ -293,6 +293,18 @@ async def test_a_wait_without_a_ticket_ends_when_its_time_has_come(one_slot: Ben
     assert (await first_event(trigger(one_slot, None, not_before=soon), 3.0))["status"] == "turn"
 
 
+async def test_a_task_that_was_given_up_is_not_asked_about_before_its_time(one_slot: Bench) -> None:
+    given_up = one_slot.ledger.record_expired(hold(one_slot), message="not_found")
+    waiting = trigger(one_slot, None, given_up.content_key, not_before=iso(time.time() + 600.0))
+    await stays_silent(waiting)
+
+    again = trigger(one_slot, None, given_up.content_key, not_before=iso(time.time() + 600.0))
+    event = asyncio.ensure_future(first_event(again))
+    await asyncio.sleep(0.3)
+    one_slot.ledger.record_succeeded(given_up)
+    assert (await event)["status"] == "turn", "somebody else has had it back"
+
+
 async def test_an_intent_that_turns_unknown_ends_the_wait(one_slot: Bench) -> None:
     claimed = one_slot.ledger.claim(request(one_slot, "k"))
     assert isinstance(claimed, Claimed)

@@ -102,8 +102,10 @@ class MemoryLedger:
             self.learned = after_acceptance(self.learned, self.in_use)
             self.cool = replace(self.cool, streak=0)
             return InHand(self._row(wanted, now, outcome.task_id), reused=False)
-        self.learned = after_refusal(self.learned, self.in_use, now)
         self.cool = cool_down(self.cool, now, retry_after=outcome.retry_after, jitter=0.5)
+        self.learned = after_refusal(
+            self.learned, self.in_use, now, configured=self.configured, cool_until=self.cool.until
+        )
         return Waiting("cooldown", _TICKET, (self.cool.until or now) - now, limit=limit, in_use=self.in_use)
 
     def _row(self, wanted: Wanted, now: float, task_id: str | None) -> TaskRecord:
