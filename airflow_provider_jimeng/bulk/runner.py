@@ -181,6 +181,11 @@ class Run:
         return self._submits.stopped
 
     @property
+    def store_away(self) -> bool:
+        """Whether that was the outputs' store, which comes back without anybody's doing."""
+        return self._submits.store_away
+
+    @property
     def unlanded(self) -> int:
         """Lines whose paid result could not be stored yet."""
         return self._landings.unlanded
@@ -205,6 +210,8 @@ class Run:
         ):
             if isinstance(found, Settled):
                 self._last_line = found.line.line
+                if found.store_away is not None:
+                    self._submits.stop_for_the_store(found.store_away)
                 self._settle_line(found.fate, found.line, found.own, just_now=False)
                 continue
             self._last_line = found.content.items[0].line
