@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, Item, Outcome
 from airflow_provider_jimeng.bulk.manifest import Manifest, raise_for
 from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts, Timeline
-from airflow_provider_jimeng.bulk.runner import Parked, Run
+from airflow_provider_jimeng.bulk.runner import Run
 from airflow_provider_jimeng.exceptions import (
     JimengInputError,
     JimengLandingError,
@@ -23,6 +23,7 @@ from airflow_provider_jimeng.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.items import BadLine, Fate
+    from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
 
 _REPORT_EVERY = 5.0
@@ -111,13 +112,14 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
             if fate.uri is not None and isinstance(line, Item) and len(sample) < _SAMPLE:
                 sample[fate.line] = LandedLine(line.image, line.video, fate.uri, fate.bytes)
 
-        run = Run(replace(tools, report=report), terms, manifest.lines(), manifest.total)
+        run = Run(replace(tools, report=report), terms, manifest.lines(), manifest.total, whole=True)
         slots = _slots(tools, terms)
         with _Reporting(lambda: writer.partial(_facts(tools, terms, began, slots(), None))):
             parked = run.run(leg=leg)
         if parked is not None:
             return parked
-        summary = writer.finish(_facts(tools, terms, began, slots(), time.time()))
+        facts = _facts(tools, terms, began, slots(), time.time())
+        summary = writer.finish(replace(facts, strays=tuple(run.strays.told)))
         return Finished(summary, run.stopped, run.unlanded, tuple(sample.values()), run.store_away)
     finally:
         writer.close()

@@ -73,6 +73,8 @@ def land(tools: Tools, content: Content, items: tuple[Item, ...], url: str | Non
         record = _current(tools, content)
         result.record = record
         source: LandingRecord | None = None
+        if content.stray:
+            _safe(tools.lander, tools.folder, record, tools, url)
         for item in items:
             target = tools.folder.output(item.id)
             there = tools.lander.find(record, target)
@@ -196,7 +198,7 @@ class Landings:
             fate = fate_of(item, Outcome.FAILED, key=content.key, record=record, error=error)
             self._tell(fate, item, None)
             content.items.remove(item)
-        if not content.items:
+        if not content.items and (outcome.trouble is None or not content.stray):
             self._done(content)
         elif outcome.trouble is not None:
             self._on_landing_trouble(content, outcome.trouble)
@@ -207,7 +209,7 @@ class Landings:
     def _on_landing_trouble(self, content: Content, error: JimengError) -> None:
         now = time.monotonic()
         if isinstance(error, JimengMissingOutputError):
-            if content.wanted.policies.on_missing_output == RESUBMIT:
+            if content.wanted.policies.on_missing_output == RESUBMIT and not content.stray:
                 content.supersede = content.record
                 content.calm()
                 self._again(content)
@@ -216,7 +218,7 @@ class Landings:
         elif isinstance(error, JimengLandingError) and not error.retry_helps:
             self._settle(content, outcome_of(error), error)
         elif content.troubles and now - content.trouble_since > self._terms.landing_patience:
-            self.unlanded += len(content.items)
+            self.unlanded += max(1, len(content.items))
             self._settle(content, Outcome.SKIPPED, f"paid for, but not stored yet: {error.message}")
         else:
             if not content.troubles:

@@ -61,11 +61,15 @@ def test_a_line_whose_place_could_not_be_looked_at_is_submitted_only_once_it_was
     away = Away(monkeypatch, times=20)
     inspected: list[str] = []
     probed: list[str] = []
-    checks = {
-        "inspect": lambda wanted: (inspected.append(wanted.key), (wanted, None))[1],
-        "probe": lambda wanted: probed.append(wanted.key),
-    }
-    fates = works.run(items(emu, range(12)), tools=checks)
+
+    def inspect(wanted: Any) -> Any:
+        inspected.append(wanted.key)
+        return wanted, None
+
+    def probe(wanted: Any) -> None:
+        probed.append(wanted.key)
+
+    fates = works.run(items(emu, range(12)), tools={"inspect": inspect, "probe": probe})
 
     assert away.left == 0
     assert outcomes(fates) == {"invalid": 6, "landed": 6}
