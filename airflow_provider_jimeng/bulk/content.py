@@ -39,6 +39,7 @@ class Content:
     :param not_before: monotonic seconds before which it is left alone after trouble.
     :param troubles: troubles in a row.
     :param trouble_since: monotonic seconds of the first of them.
+    :param stray: whether no line wants it: what was paid is brought home, and nothing is paid any more.
     """
 
     wanted: Wanted
@@ -50,6 +51,7 @@ class Content:
     not_before: float = 0.0
     troubles: int = 0
     trouble_since: float = 0.0
+    stray: bool = False
 
     @property
     def key(self) -> str:

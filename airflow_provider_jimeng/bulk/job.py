@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, Item, Outcome
 from airflow_provider_jimeng.bulk.manifest import Manifest, raise_for
 from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts, Timeline
-from airflow_provider_jimeng.bulk.runner import Parked, Run
+from airflow_provider_jimeng.bulk.runner import Run
 from airflow_provider_jimeng.exceptions import (
     JimengInputError,
     JimengLandingError,
@@ -23,6 +23,7 @@ from airflow_provider_jimeng.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.items import BadLine, Fate
+    from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
 
 _REPORT_EVERY = 5.0
@@ -39,12 +40,14 @@ class Finished:
     :param stopped: why submits stopped early, ``None`` where they did not.
     :param unlanded: lines whose paid result could not be stored yet.
     :param sample: the first lines that landed, for those who ask where results came from.
+    :param store_away: whether it was the outputs' store that stopped them: a retry goes on once it is back.
     """
 
     summary: Mapping[str, Any]
     stopped: str | None
     unlanded: int
     sample: tuple[LandedLine, ...] = ()
+    store_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +112,15 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
             if fate.uri is not None and isinstance(line, Item) and len(sample) < _SAMPLE:
                 sample[fate.line] = LandedLine(line.image, line.video, fate.uri, fate.bytes)
 
-        run = Run(replace(tools, report=report), terms, manifest.lines(), manifest.total)
+        run = Run(replace(tools, report=report), terms, manifest.lines(), manifest.total, whole=True)
         slots = _slots(tools, terms)
         with _Reporting(lambda: writer.partial(_facts(tools, terms, began, slots(), None))):
             parked = run.run(leg=leg)
         if parked is not None:
             return parked
-        summary = writer.finish(_facts(tools, terms, began, slots(), time.time()))
-        return Finished(summary, run.stopped, run.unlanded, tuple(sample.values()))
+        facts = _facts(tools, terms, began, slots(), time.time())
+        summary = writer.finish(replace(facts, strays=tuple(run.strays.told)))
+        return Finished(summary, run.stopped, run.unlanded, tuple(sample.values()), run.store_away)
     finally:
         writer.close()
 
@@ -197,7 +201,8 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     Raise what the outcome of a run means.
 
     :raises JimengToleranceExceededError: more items came to nothing than may.
-    :raises JimengLandingError: paid results could not be stored yet; a retry stores them.
+    :raises JimengLandingError: the store was in trouble for too long: paid results could not be stored, or
+        items not be submitted; a retry goes on.
     :raises JimengRunIncompleteError: submits stopped early.
     """
     summary = finished.summary
@@ -213,7 +218,9 @@ def judge(finished: Finished, tolerance: int | float) -> None:
             f"{where}"
         )
     if skipped > finished.unlanded:
-        raise JimengRunIncompleteError(
+        # A store comes back by itself, and then a retry does what is left; anything else waits for a person.
+        kind = JimengLandingError if finished.store_away else JimengRunIncompleteError
+        raise kind(
             f"{skipped} of {summary['total']} items were left out ({counts}): {finished.stopped}. Nothing "
             f"was paid for those; run the same manifest again to go on. {where}"
         )

@@ -74,6 +74,8 @@ def land(tools: Tools, content: Content, items: tuple[Item, ...], url: str | Non
         record = _current(tools, content)
         result.record = record
         source: LandingRecord | None = None
+        if content.stray:
+            _safe(tools.lander, tools.folder, record, tools, url)
         for item in items:
             target = tools.folder.output(item.id)
             there = tools.lander.find(record, target)
@@ -198,7 +200,7 @@ class Landings:
             fate = fate_of(item, Outcome.FAILED, key=content.key, record=record, error=error)
             self._tell(fate, item, None)
             content.items.remove(item)
-        if not content.items:
+        if not content.items and (outcome.trouble is None or not content.stray):
             self._done(content)
         elif outcome.trouble is not None:
             self._on_landing_trouble(content, outcome.trouble)
@@ -212,7 +214,7 @@ class Landings:
         # A result that was never stored is asked for as long as the vendor may have it.
         early = record is not None and record.state is TaskState.SUCCEEDED and error.retry_helps
         if isinstance(error, JimengMissingOutputError) and not early:
-            if content.wanted.policies.on_missing_output == RESUBMIT:
+            if content.wanted.policies.on_missing_output == RESUBMIT and not content.stray:
                 content.supersede = content.record
                 content.calm()
                 self._again(content)
@@ -223,7 +225,7 @@ class Landings:
         elif not error.retry_helps or (
             content.troubles and now - content.trouble_since > self._terms.landing_patience
         ):
-            self.unlanded += len(content.items)
+            self.unlanded += max(1, len(content.items))
             self._settle(content, Outcome.SKIPPED, f"paid for, but not stored yet: {error.message}")
         else:
             if not content.troubles:

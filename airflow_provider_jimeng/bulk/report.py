@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_jimeng.bulk.gallery import GalleryRow, write_gallery
 from airflow_provider_jimeng.bulk.items import BAD_OUTCOMES, BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.spill import Spill
+from airflow_provider_jimeng.bulk.strays import Stray, in_summary
 from airflow_provider_jimeng.bulk.timeline import SlotEvent, Timeline
 from airflow_provider_jimeng.exceptions import JimengError, JimengProtocolError
 from airflow_provider_jimeng.ledger.keys import redact_text, redact_url
@@ -63,6 +64,7 @@ class RunFacts:
     :param first_submit: the first accepted submit, which utilisation is counted from.
     :param last_submit: the last one, which it is counted to.
     :param provenance: whose run it is.
+    :param strays: tasks that the run paid for and that no line of the manifest asks for.
     """
 
     started_at: float
@@ -74,6 +76,7 @@ class RunFacts:
     first_submit: float | None = None
     last_submit: float | None = None
     provenance: Provenance | None = None
+    strays: tuple[Stray, ...] = ()
 
     @property
     def utilisation(self) -> float | None:
@@ -224,6 +227,7 @@ class ReportWriter:
             "errors": errors,
             "complete": complete,
             "run": _whose(facts.provenance),
+            **in_summary(facts.strays),
         }
         if not complete:
             summary["pending"] = self._total - sum(counts.values())

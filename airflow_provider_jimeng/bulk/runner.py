@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
@@ -22,26 +22,28 @@ from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
 from airflow_provider_jimeng.bulk.linger import Linger
 from airflow_provider_jimeng.bulk.pace import GIVE_OR_TAKE, Pace
+from airflow_provider_jimeng.bulk.parking import Parked, park
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
+from airflow_provider_jimeng.bulk.strays import Strays
 from airflow_provider_jimeng.bulk.submits import Patience, Submits
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengLedgerError,
 )
-from airflow_provider_jimeng.ledger.records import LostRace, TaskRecord
+from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
 from airflow_provider_jimeng.lifecycle.outcomes import run_stopped_error
 from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_jimeng.bulk.items import BadLine
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
-    from airflow_provider_jimeng.ledger.records import Scope
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 log = logging.getLogger(__name__)
 
@@ -54,30 +56,6 @@ _URL_SECONDS = 2700.0
 _PAID = frozenset({TaskState.SUCCEEDED, TaskState.LANDED})
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """
-    What a leg leaves to wait for.
-
-    :param open: tasks at the vendor.
-    :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
-    :param expected: seconds that tasks have taken, by scope.
-    :param wait: seconds until asking again makes sense where nobody wakes the run.
-    :param shared: others hold slots of the same account, which may come free without any task of this run's
-        ending.
-    :param after_line: lines up to this one are done with.
-    """
-
-    open: tuple[TaskRecord, ...]
-    scope: Scope | None
-    content_key: str | None
-    ticket: int | None
-    wait: float | None
-    shared: bool
-    after_line: int
-    expected: Mapping[Scope, float | None] = field(default_factory=dict)
-
-
 class Run:
     """
     Brings every line of a manifest to a fate, or a leg of that.
@@ -85,10 +63,18 @@ class Run:
     :param lines: of the manifest, in order; good and bad ones.
     :param total: how many there are.
     :param done: how many were done with before these.
+    :param whole: whether these are all lines: what the run paid for beyond them is brought home as well.
     """
 
     def __init__(
-        self, tools: Tools, terms: Terms, lines: Iterator[Item | BadLine], total: int, done: int = 0
+        self,
+        tools: Tools,
+        terms: Terms,
+        lines: Iterator[Item | BadLine],
+        total: int,
+        done: int = 0,
+        *,
+        whole: bool = False,
     ) -> None:
         self._tools, self._terms = tools, terms
         self.progress = Progress(total, tools.gauge)
@@ -101,6 +87,8 @@ class Run:
         self._told: set[int] = set()
         self._last_line = self.progress.before = done
         self._patience = Patience(terms.ledger_patience)
+        self.strays = Strays(tools, terms)
+        self._may_stray = whole
         self._submits = Submits(
             tools,
             terms,
@@ -152,7 +140,7 @@ class Run:
                 self._submits.look()
                 self._landings.start()
                 self._tell()
-                if self._scout.over and not self._contents:
+                if self._scout.over and not self._contents and not self._take_strays():
                     self._tell(final=True)
                     return None
                 if leg and self._is_idle():
@@ -184,6 +172,11 @@ class Run:
         return self._submits.stopped
 
     @property
+    def store_away(self) -> bool:
+        """Whether that was the outputs' store, which comes back without anybody's doing."""
+        return self._submits.store_away
+
+    @property
     def unlanded(self) -> int:
         """Lines whose paid result could not be stored yet."""
         return self._landings.unlanded
@@ -212,6 +205,8 @@ class Run:
         ):
             if isinstance(found, Settled):
                 self._last_line = found.line.line
+                if found.store_away is not None:
+                    self._submits.stop_for_the_store(found.store_away)
                 self._settle_line(found.fate, found.line, found.own, just_now=False)
                 continue
             self._last_line = found.content.items[0].line
@@ -228,6 +223,18 @@ class Run:
         else:
             self._contents[content.key] = content
             self._go_on(content)
+
+    def _take_strays(self) -> bool:
+        """Go on with what was paid for and no line asks for; return whether there is, or may be, any."""
+        try:
+            found = self.strays.find() if self._may_stray else []
+        except JimengLedgerError as error:
+            self._patience.bear(error)
+            return True
+        for content in found:
+            self._contents[content.key] = content
+            self._go_on(content)
+        return bool(found)
 
     def _pace(self, content: Content) -> Pace:
         scope = content.wanted.scope
@@ -250,6 +257,9 @@ class Run:
             if content.url is None and (url := self._terms.harvested.get(record.task_id or "")) is not None:
                 content.url, content.url_until = url, time.monotonic() + _URL_SECONDS
             self._landings.add(content)
+        elif content.stray:
+            # Nobody asks for it any more, so no verdict leads to another attempt.
+            self._settle(content, Outcome.FAILED, record.message or f"it is {record.state}")
         else:
             # A verdict that allows a new attempt, or one to tell of: the next look at the ledger decides.
             self._submits.add(content, first=True)
@@ -308,12 +318,16 @@ class Run:
         except JimengLedgerError as trouble:
             log.warning("The report lacks what the ledger knows of content %s: %s", content.key, trouble)
         self._contents.pop(content.key, None)
+        if content.stray:
+            self.strays.ended(content, error)
         for item in content.items:
             fate = fate_of(item, outcome, key=content.key, record=record, error=error)
             self._settle_line(fate, item, None)
 
     def _forget(self, content: Content) -> None:
         del self._contents[content.key]
+        if content.stray:
+            self.strays.landed(content)
 
     def _settle_line(
         self, fate: Fate, line: Item | BadLine, own: str | None, *, just_now: bool = True
@@ -323,6 +337,8 @@ class Run:
             if short in self._told:
                 fate = _as_reused(fate)
             self._told.add(short)
+        if fate.content_key is not None and fate.uri is None:
+            self.strays.asked_for(fate.content_key)
         self.progress.settled(fate.outcome, just_now=just_now)
         self._tools.report(fate, line)
 
@@ -345,34 +361,16 @@ class Run:
         return not (self._submits.pending_count and self._linger.stays(now))
 
     def _park(self) -> Parked:
-        found = {each.record.id: each.record for each in self._watching.values() if each.record is not None}
-        shared = False
-        for window in self._submits.windows:
-            # Also those whose lines the reading has not come to again.
-            view = self._tools.ledger.slot_view(window.scope, window.configured)
-            for each in view.holders:
-                if each.state is TaskState.SUBMITTED and self._terms.mine.made(each):
-                    found[each.id] = each
-                shared = shared or each.id not in found
-        now = time.monotonic()
-        pending = self._submits.pending
-        waits = [max(0.0, each.not_before - now) for each in pending]
-        waiting = [each for each in self._submits.windows if each.pending]
-        stuck = next((each for each in waiting if each.ticket is not None), waiting[0] if waiting else None)
-        lines = [item.line for content in self._contents.values() for item in content.items]
-        return Parked(
-            open=tuple(found.values()),
-            scope=None if stuck is None else stuck.scope,
-            content_key=None if stuck is None else stuck.pending[0].key,
-            ticket=None if stuck is None else stuck.ticket,
-            wait=min(waits, default=None),
-            shared=shared and bool(pending),
-            after_line=min(lines, default=self._last_line + 1) - 1,
-            expected={
-                scope: self._tools.ledger.typical_seconds(scope)
-                for scope in {each.scope for each in found.values()}
-            },
+        return park(
+            self._tools,
+            self._terms,
+            self._submits.windows,
+            [each.record for each in self._watching.values() if each.record is not None],
+            after_line=min(self._lines_at_work(), default=self._last_line + 1) - 1,
         )
+
+    def _lines_at_work(self) -> Iterator[int]:
+        return (item.line for content in self._contents.values() for item in content.items)
 
 
 def _nothing() -> None:

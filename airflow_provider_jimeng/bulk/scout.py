@@ -2,14 +2,18 @@
 """
 The reading ahead: what stands for the manifest's lines, looked up many at a time and checked in parallel.
 
-It runs in threads of its own, so that neither a slow store nor a slow input ever holds up a slot.
+It runs in threads of its own, so that neither a slow store nor a slow input ever holds up a slot. Where the
+store or the ledger can't be asked, it waits: a line that was not looked at is never paid for.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
+import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +23,8 @@ from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
+    JimengLandingError,
+    JimengLedgerError,
     JimengOutputExistsError,
     JimengUnreadableInputError,
 )
@@ -27,12 +33,15 @@ from airflow_provider_jimeng.lifecycle.decide import Decision, Step, decide
 from airflow_provider_jimeng.lifecycle.land import Landed
 from airflow_provider_jimeng.lifecycle.revive import may_come_back
 from airflow_provider_jimeng.lifecycle.wanted import REUSE, Wanted
+from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
 _THREADS = 8
@@ -46,11 +55,14 @@ class Settled:
     A line about which nothing is left to do.
 
     :param own: key of the content that this run paid for, for the first line that wants it.
+    :param store_away: why the line could not be looked at for as long as that is borne: nothing more is to be
+        submitted.
     """
 
     fate: Fate
     line: Item | BadLine
     own: str | None = None
+    store_away: JimengError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,7 @@ class Scout:
         self._stopped, self._wake = stopped, wake
         self._found: queue.Queue[Found | BaseException | None] = queue.Queue(maxsize=max(terms.ahead, 1))
         self._closed = threading.Event()
+        self._store_away: JimengError | None = None
         self._over = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jimeng-bulk-scout")
         self._thread = threading.Thread(target=self._read, name="jimeng-bulk-reader", daemon=True)
@@ -167,16 +180,45 @@ class Scout:
     def _look(
         self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
     ) -> Found:
-        try:
-            return self._judge(item, wanted, record, landings)
-        except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
-            outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
-            return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
-        except JimengError as error:
-            if error.retry_helps:
-                # The ledger or the store is in trouble: the run itself tries again, and judges then.
-                return Work(Content(wanted, [item], record=record), needs_submit=_needs_submit(record))
-            return Settled(fate_of(item, outcome_of(error), key=wanted.key, record=record, error=error), item)
+        began = time.monotonic()
+        for tries in itertools.count():
+            try:
+                if tries:
+                    # Somebody else may have paid for it in the meantime.
+                    record = self._tools.ledger.latest(wanted.key)
+                    landings = self._tools.ledger.landings(wanted.key)
+                return self._judge(item, wanted, record, landings)
+            except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
+                outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
+                return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
+            except (JimengLandingError, JimengLedgerError) as error:
+                if error.retry_helps and self._bears(error, began, tries):
+                    continue
+                if isinstance(error, JimengLedgerError):
+                    raise
+                outcome = Outcome.SKIPPED if error.retry_helps else outcome_of(error)
+                fate = fate_of(item, outcome, key=wanted.key, record=record, error=error)
+                return Settled(fate, item, store_away=error if error.retry_helps else None)
+            except JimengError as error:
+                fate = fate_of(item, outcome_of(error), key=wanted.key, record=record, error=error)
+                return Settled(fate, item)
+        raise AssertionError("unreachable")
+
+    def _bears(self, error: JimengLandingError | JimengLedgerError, began: float, tries: int) -> bool:
+        """Wait for a store or a ledger in trouble; return whether to look again."""
+        if self._closed.is_set() or self._store_away is not None:
+            return False
+        silent = isinstance(error, JimengLedgerError)
+        patience = self._terms.ledger_patience if silent else self._terms.landing_patience
+        if time.monotonic() - began > patience:
+            self._store_away = None if silent else error
+            return False
+        if not tries:
+            log.warning(
+                "A line of the manifest can't be looked at yet, nothing is submitted for it: %s", error
+            )
+        self._closed.wait(backoff_delay(tries, base=0.5, cap=30.0, jitter=random.random()))  # noqa: S311 - jitter may be guessed
+        return True
 
     def _judge(
         self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
@@ -190,7 +232,7 @@ class Scout:
             supersede = None
             if not own and wanted.policies.on_input_changed != REUSE:
                 wanted, supersede = self._tools.inspect(wanted)
-            there = None if supersede is not None else self._landed(item, record, landings)
+            there = None if supersede is not None else self._landed_or_unreadable(item, record, landings)
             if there is None:
                 content = Content(wanted, [item], supersede, record)
                 return Work(content, needs_submit=supersede is not None)
@@ -223,6 +265,17 @@ class Scout:
         now = 0.0 if record is None else ledger.now()
         return decide(record, policies=wanted.policies, attempts=attempts, now=now)
 
+    def _landed_or_unreadable(
+        self, item: Item, record: TaskRecord, landings: list[LandingRecord]
+    ) -> Landed | None:
+        """Return where it landed; ``None`` also where the store can't tell: its landing waits for that."""
+        try:
+            return self._landed(item, record, landings)
+        except JimengLandingError as error:
+            if not error.retry_helps:
+                raise
+            return None
+
     def _landed(self, item: Item, record: TaskRecord, landings: list[LandingRecord]) -> Landed | None:
         target = self._tools.folder.output(item.id)
         for landing in landings:
@@ -231,7 +284,3 @@ class Scout:
             if self._tools.lander.intact(landing, target):
                 return Landed(landing.uri, landing.size, landing.sha256, landing.content_type, fresh=False)
         return None
-
-
-def _needs_submit(record: TaskRecord | None) -> bool:
-    return record is None or record.state not in _PAID

@@ -16,6 +16,7 @@ from airflow_provider_jimeng.bulk.window import Window
 from airflow_provider_jimeng.exceptions import (
     JimengConfigurationError,
     JimengError,
+    JimengLandingError,
     JimengLedgerError,
     JimengNotSentError,
     JimengSpendLimitError,
@@ -95,6 +96,8 @@ class Submits:
         self._post, self._watching, self._go_on, self._settle = post, watching, go_on, settle
         #: Why nothing is submitted any more.
         self.stopped: str | None = None
+        #: Whether that was a store in trouble, which passes without anybody's doing.
+        self.store_away = False
         #: Contents whose input the vendor refused; asking again is in vain.
         self.refused: dict[str, JimengError] = {}
         self._windows: dict[Scope, Window] = {}
@@ -157,6 +160,11 @@ class Submits:
             log.warning("Nothing more is submitted: %s. What runs at the vendor is still harvested.", why)
             self.stopped = why
 
+    def stop_for_the_store(self, error: JimengError) -> None:
+        """Submit nothing any more, since the outputs' store was in trouble for longer than it is borne."""
+        self.store_away = self.store_away or self.stopped is None
+        self.stop(f"the store of the outputs is in trouble ({error.message})")
+
     def _window(self, content: Content) -> Window:
         scope = content.wanted.scope
         if scope not in self._windows:
@@ -209,6 +217,7 @@ class Submits:
             self._go_on(content)
         elif isinstance(outcome, Waiting):
             self._patience.calm()
+            content.calm()
             self._put_back(content, window, frees, outcome)
         elif isinstance(outcome, JimengError):
             window.freed()
@@ -252,6 +261,15 @@ class Submits:
             if isinstance(error, JimengLedgerError) and not isinstance(error, LostRace):
                 self._patience.bear(error)
             self._wait_out(content, error)
+            window.pending.appendleft(content)
+        elif isinstance(error, JimengLandingError) and error.retry_helps:
+            # The note beside the outputs could not be read, before the claim: nothing was sent. It would be
+            # the same with every other content, and to give them up for it would empty the whole manifest.
+            now = time.monotonic()
+            if content.troubles and now - content.trouble_since > self._terms.landing_patience:
+                self.stop_for_the_store(error)
+            else:
+                self._wait_out(content, error)
             window.pending.appendleft(content)
         else:
             if error.code is not None:

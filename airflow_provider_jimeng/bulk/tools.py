@@ -80,7 +80,8 @@ class Terms:
     :param budget: most new submits of the whole run.
     :param deadline: epoch seconds after which nothing is submitted any more; what runs is still harvested.
     :param poll_interval: seconds between two questions about a task; ``None`` adapts.
-    :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble.
+    :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble,
+        and for which submits wait for a store that can't be looked at before them.
     :param ledger_patience: seconds for which a silent ledger is waited for.
     :param landers: results that are landed at once; more of them while many wait.
     :param ahead: contents that are looked up and inspected ahead of the window.

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from airflow_provider_jimeng.exceptions import JimengLedgerUnavailableError
+from airflow_provider_jimeng.exceptions import JimengLedgerError, JimengLedgerUnavailableError
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 P = ParamSpec("P")
@@ -34,8 +34,11 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
     Run a task's leg again while the ledger does not answer, for up to five minutes.
 
     From the top, as a retry would: a leg begins with what the ledger knows, so running it twice pays nothing.
+    And, as a retry would, with the connections as they are by then: a run lasts for days, and the password
+    that it has read on its first one is refused once somebody has changed it.
 
     :raises JimengLedgerUnavailableError: it was silent for longer.
+    :raises JimengLedgerError: it refuses the address that is configured now, too.
     """
 
     @functools.wraps(work)
@@ -59,6 +62,11 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
                 delay = backoff_delay(tries, base=1.0, cap=15.0, jitter=spread)
                 tries += 1
                 _pause(min(delay, left), stopping)
+            except JimengLedgerError as error:
+                if not _was_given_another_address(_hook_of(args)):
+                    raise
+                log.warning("%s Its address was changed meanwhile: going on with the new one.", error.message)
+            _forget_hook(args)
 
     return patient
 
@@ -74,3 +82,21 @@ def _pause(seconds: float, stopping: Callable[[], bool] | None) -> None:
         nap = seconds if stopping is None else min(seconds, _NAP_SECONDS)
         time.sleep(nap)
         seconds -= nap
+
+
+def _hook_of(args: tuple[object, ...]) -> object:
+    """Return the hook that an operator or a sensor has made for itself, if it has."""
+    return getattr(args[0], "__dict__", {}).get("hook") if args else None
+
+
+def _was_given_another_address(hook: object) -> bool:
+    """Return whether the configuration names another ledger, or password, than a hook has read."""
+    from airflow_provider_jimeng.hooks.ledger import ledger_url
+
+    ledger = getattr(hook, "__dict__", {}).get("ledger")
+    return ledger is not None and not ledger.is_at(ledger_url())
+
+
+def _forget_hook(args: tuple[object, ...]) -> None:
+    if args:
+        getattr(args[0], "__dict__", {}).pop("hook", None)

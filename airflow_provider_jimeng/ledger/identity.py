@@ -66,6 +66,12 @@ class Identity:
 class Identified(ABC):
     """What a ledger says of itself."""
 
+    _url: str
+
+    def is_at(self, url: str) -> bool:
+        """Return whether it was opened with this URL: the same database, user and password."""
+        return self._url == url
+
     @property
     @abstractmethod
     def _database(self) -> Database:

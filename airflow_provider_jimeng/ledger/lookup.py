@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
 
-__all__ = ["BatchQuestions", "RunTotals", "Span", "landings_many", "latest_many", "run_totals"]
+__all__ = ["BatchQuestions", "RunTotals", "Span", "landings_many", "latest_many", "not_landed", "run_totals"]
 
 #: Below the most parameters that any supported database takes in one statement (SQLite before 3.32: 999).
 _PER_STATEMENT = 500
@@ -116,6 +116,24 @@ def run_totals(conn: Connection, attempt_scope: str, since: float | None) -> Run
     return RunTotals(started, len(spans), doubtful, tuple(spans))
 
 
+def not_landed(
+    conn: Connection, attempt_scope: str, since: float | None, *, after: int, limit: int
+) -> list[TaskRecord]:
+    """
+    Return tasks that one task instance has at the vendor, or whose results it has not stored, oldest first.
+
+    :param since: see :func:`run_totals`.
+    :param after: only rows with a greater number than this.
+    """
+    query = select(tasks).where(
+        tasks.c.attempt_digest == digest(attempt_scope),
+        tasks.c.state.in_([str(TaskState.SUBMITTED), str(TaskState.SUCCEEDED)]),
+        tasks.c.id > after,
+        tasks.c.created_at >= (0.0 if since is None else since),
+    )
+    return [task_record(row) for row in conn.execute(query.order_by(tasks.c.id).limit(limit))]
+
+
 def _in_pieces(keys: Iterable[str]) -> Iterator[list[str]]:
     wanted = sorted(set(keys))
     for start in range(0, len(wanted), _PER_STATEMENT):
@@ -135,6 +153,12 @@ class BatchQuestions(ABC):
     def landings_many(self, content_keys: Collection[str]) -> dict[str, list[LandingRecord]]:
         """Return where the results of many contents lie, newest first."""
         return self._read(lambda conn: landings_many(conn, content_keys))
+
+    def not_landed(
+        self, attempt_scope: str, since: float | None = None, *, after: int = 0, limit: int
+    ) -> list[TaskRecord]:
+        """Return what one task instance paid for and has not stored; see :func:`not_landed`."""
+        return self._read(lambda conn: not_landed(conn, attempt_scope, since, after=after, limit=limit))
 
     def run_totals(self, attempt_scope: str, since: float | None = None) -> RunTotals:
         """Return what one task instance came to; see :class:`RunTotals`."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.items import Outcome
     from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
     from airflow_provider_jimeng.bulk.manifest import Manifest, open_manifest
+    from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.bulk.plan import in_words, plan
-    from airflow_provider_jimeng.bulk.runner import Parked
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
     from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of

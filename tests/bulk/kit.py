@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, Credentials, Endpoint
 from airflow_provider_jimeng.bulk.content import Folder
 from airflow_provider_jimeng.bulk.items import Fate, Item
-from airflow_provider_jimeng.bulk.runner import Parked, Run
+from airflow_provider_jimeng.bulk.runner import Run
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.client.aio import AsyncClient
 from airflow_provider_jimeng.client.settings import AccountSettings
@@ -33,6 +33,7 @@ from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.media.target import Target
 
 if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.emulator import Emulator
     from airflow_provider_jimeng.lifecycle.ensured import Ensured
 
@@ -146,6 +147,7 @@ class Works:
         run_id: str = "run-1",
         *,
         tools: dict[str, Any] | None = None,
+        whole: bool = False,
         **terms: Any,
     ) -> Run:
         provenance = Provenance("dag", run_id, "batch")
@@ -154,6 +156,7 @@ class Works:
             Terms(provenance, policies=self.policies, **terms),
             iter(lines),
             len(lines),
+            whole=whole,
         )
         self.runs.append(made)
         return made

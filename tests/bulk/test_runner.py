@@ -337,3 +337,22 @@ def test_a_breaker_that_stays_open_stops_the_submits_and_says_why(
     assert outcomes(fates) == {"skipped": 3}
     assert "the key may not do this" in str(fates[0].error)
     assert works.accepted == 0
+
+
+def test_what_no_line_asks_for_any_more_is_brought_home_and_never_tried_again(
+    works: Works, emu: Emulator
+) -> None:
+    emu.add_fault("done", "code", code=50516, match="n-b.", times=0)
+    emu.configure(duration=3600.0)
+    left = works.leg(items(emu, "ab"), [])
+    emu.advance(7200.0)
+    assert left is not None
+    assert len(left.open) == works.accepted == 2
+    run = works.prepare([], [], whole=True, poll_interval=0.1)
+    assert run.run() is None
+
+    ended, stored = sorted(run.strays.told, key=lambda each: each.uri or "")
+    assert (ended.uri, bool(ended.error)) == (None, True)
+    assert stored.uri == str(next(works.out.glob(".jimeng/*.mp4")))
+    assert {ended.task_id, stored.task_id} == {each.task_id for each in left.open}
+    assert works.accepted == 2

@@ -9,13 +9,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from airflow_provider_jimeng.bulk import runner
+from airflow_provider_jimeng.bulk.submits import Patience
 from airflow_provider_jimeng.exceptions import JimengLedgerError, JimengLedgerUnavailableError
 from airflow_provider_jimeng.hooks import patience
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.ledger.engine import Database
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
 from tests.legs import Bench, DagRun
 from tests.postgres import PostgresServer, free_port
@@ -109,3 +114,57 @@ def test_a_ledger_that_restarts_costs_no_try_and_no_second_submit(
     assert instance.errors == []
     assert Path(bench.output).exists()
     assert bench.accepted == 1
+
+
+@pytest.mark.parametrize("kind", [JimengLedgerError, JimengLedgerUnavailableError])
+def test_a_ledger_whose_password_was_changed_is_opened_anew_by_the_leg_that_was_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: type[JimengLedgerError]
+) -> None:
+    old, new = bench.ledger_url, f"sqlite:///{bench.ledger_file.parent}/./{bench.ledger_file.name}"
+    submitted: list[str] = []
+    created = Ledger.record_created
+
+    def note(ledger: Ledger, *given: Any) -> Any:
+        submitted.append("one")
+        return created(ledger, *given)
+
+    def refuse(ledger: Ledger, *given: Any, **named: Any) -> Any:
+        if submitted and ledger.is_at(old):
+            monkeypatch.setenv("AIRFLOW__JIMENG__LEDGER_URL", new)
+            raise kind("password authentication failed")
+        return claim(ledger, *given, **named)
+
+    claim = Ledger.claim
+    monkeypatch.setattr(Ledger, "record_created", note)
+    monkeypatch.setattr(Ledger, "claim", refuse)
+    # A run bears a ledger for minutes before it says so.
+    monkeypatch.setattr(runner, "Patience", lambda seconds: Patience(0.0))
+    lines = [{"id": str(n), "image": bench.image, "video": bench.video, "variant": n} for n in range(4)]
+    instance = DagRun().instance(
+        JimengBatchOperator,
+        "batch",
+        manifest=lines,
+        output=str(bench.folder / "out"),
+        on_input_changed="reuse",
+        poke_interval=0.1,
+        retries=0,
+    )
+    assert instance.finish()["landed"] == 4
+    assert instance.errors == []
+    assert bench.accepted == 4
+
+
+def test_a_ledger_that_refuses_what_is_configured_fails_the_leg(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def refuse(ledger: Ledger, *given: Any, **named: Any) -> Any:
+        calls.append("claim")
+        raise JimengLedgerError("password authentication failed")
+
+    monkeypatch.setattr(Ledger, "claim", refuse)
+    with pytest.raises(JimengLedgerError, match="password"):
+        bench.imitation(DagRun(), retries=0).finish()
+    assert len(calls) == 1
+    assert bench.accepted == 0

@@ -96,3 +96,10 @@ def test_a_damaged_mark_is_an_error_and_never_a_fresh_start(bench: Bench):
     finally:
         # The tests on a server share this ledger.
         bench.write(delete(meta).where(meta.c.name == "mark"))
+
+
+def test_another_password_is_another_address():
+    first, second = (f"postgresql+psycopg2://u:{word}@127.0.0.1:1/ledger" for word in ("one", "two"))
+    ledger = Ledger(first)
+    assert ledger.is_at(first)
+    assert not ledger.is_at(second)

@@ -85,3 +85,17 @@ def test_a_run_is_added_up_over_its_tries_and_no_others(bench: Bench) -> None:
     assert totals.started_at == before.created_at
     assert [each.finished_at is None for each in totals.spans] == [False, True]
     assert (later.started_at, later.submits, later.spans) == (None, 0, ())
+
+
+def test_what_a_run_paid_for_and_has_not_stored_is_found_in_pieces(bench: Bench) -> None:
+    mine = Provenance("dag", unique(), "batch", -1, 1)
+    bench.landed(provenance=mine, configured_limit=9)
+    bench.unknown(provenance=mine, configured_limit=9)
+    bench.submitted(provenance=Provenance("dag", unique(), "other"), configured_limit=9)
+    open_ones = [bench.submitted(provenance=mine, configured_limit=9) for _ in range(3)]
+
+    ask = bench.ledger.not_landed
+    first = ask(mine.attempt_scope, limit=2)
+    rest = ask(mine.attempt_scope, after=first[-1].id, limit=2)
+    assert [*first, *rest] == open_ones
+    assert ask(mine.attempt_scope, bench.ledger.now() + 60.0, limit=2) == []

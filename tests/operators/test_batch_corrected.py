@@ -1,0 +1,78 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""A manifest that is corrected between two tries: what the first one paid for is stored and told of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
+
+from tests.legs import Bench, DagRun, Deferred, Instance
+
+
+def batch(bench: Bench, names: str, **arguments: Any) -> Instance:
+    given = {
+        "manifest": lines(bench, names),
+        "output": str(bench.folder / "out"),
+        "on_input_changed": "reuse",
+        "poke_interval": 0.1,
+        "deferrable": True,
+        **arguments,
+    }
+    return DagRun().instance(JimengBatchOperator, "batch", **given)
+
+
+def lines(bench: Bench, names: str) -> list[dict[str, Any]]:
+    return [
+        {"id": name, "image": f"{bench.emu.url}/media/n-{name}.png", "video": bench.video} for name in names
+    ]
+
+
+def corrected(bench: Bench, before: str, after: str, **arguments: Any) -> Instance:
+    """Return an instance whose first try submitted some lines, and whose second one has others."""
+    instance = batch(bench, before, **arguments)
+    # However slow the machine is, nothing ends in the first try.
+    bench.emu.configure(duration=3600.0)
+    assert isinstance(instance.leg(), Deferred)
+    bench.emu.advance(7200.0)
+    instance.arguments["manifest"] = lines(bench, after)
+    return instance.clear()
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_task_whose_line_was_taken_out_is_stored_under_its_own_name_and_told_of(
+    bench: Bench, deferrable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    instance = corrected(bench, "ab", "b")
+    paid = {row.content_key: row.task_id for row in bench.rows()}
+    instance.arguments["deferrable"] = deferrable
+    summary = instance.finish()
+
+    assert (summary["total"], summary["landed"], summary["submits"]) == (1, 1, 2)
+    assert summary["not_in_manifest"] == 1
+    told = summary["not_in_manifest_tasks"][0]
+    assert paid[told["content_key"]] == told["task_id"]
+    assert told["error"] is None
+    assert Path(told["uri"]).parent == bench.folder / "out" / ".jimeng"
+    assert Path(told["uri"]).stat().st_size > 0
+    assert bench.states() == ["landed", "landed"]
+    assert bench.accepted == 2
+    assert sorted(path.name for path in (bench.folder / "out").glob("*.mp4")) == ["b.mp4"]
+    assert json.loads((bench.folder / "out" / "summary.json").read_text()) == summary
+    assert any(str(told["task_id"]) in line for line in caplog.messages if "no longer asks" in line)
+
+    again = instance.clear().finish()
+    assert (again["landed"], again["not_in_manifest"], bench.accepted) == (1, 0, 2)
+
+
+def test_a_run_whose_manifest_did_not_change_tells_of_none(bench: Bench) -> None:
+    bench.emu.add_fault("done", "code", code=50518, match="n-a.", times=0)
+    instance = batch(bench, "abc", tolerance=1)
+    summary = instance.finish()
+
+    assert (summary["landed"], summary["failed"]) == (2, 1)
+    assert (summary["not_in_manifest"], summary["not_in_manifest_tasks"]) == (0, [])
