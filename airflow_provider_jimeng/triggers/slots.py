@@ -105,7 +105,8 @@ class JimengSlotTrigger(BaseTrigger):
                 over = await (self._over(limit, client, now) if self.ticket_id else self._is_decided(now))
                 if over is not None:
                     told = {"over": over} if over else {}
-                    yield event_to_tell({"status": TURN, "deadline": self.deadline, **told})
+                    whose = {"deadline": self.deadline, "req_key": self.req_key}
+                    yield event_to_tell({"status": TURN, **whose, **told})
                     return
                 unreadable = False
             except JimengLedgerError as error:
