@@ -78,6 +78,7 @@ class Manifest:
         self._flaw = flaw
         self._may_be_empty = may_be_empty
         self._total: int | None = None
+        self._products: frozenset[str] = frozenset()
         # Lines whose id is taken, and the line that has it, in ascending order.
         self._repeated, self._first = array("Q"), array("Q")
 
@@ -87,6 +88,11 @@ class Manifest:
         if self._total is None:
             self.check(limit_errors=0)
         return self._total or 0
+
+    @property
+    def products(self) -> frozenset[str]:
+        """The products that its lines name; empty where it was not checked."""
+        return self._products
 
     def check(self, limit_errors: int = 100) -> Problems:
         """
@@ -100,13 +106,16 @@ class Manifest:
         if self._flaw is not None:
             return Problems([self._flaw])
         found = _Collector(limit_errors)
-        ids = RepeatFinder()
+        ids, products = RepeatFinder(), set[str]()
         for entry in self._read(0):
             self._total += 1
             if isinstance(entry, BadLine):
                 found.take(entry.problems)
+            else:
+                products.add(entry.req_key)
             if isinstance(entry, Item) or entry.named:
                 ids.add(entry.id)
+        self._products = frozenset(products)
         if self._total == 0 and not self._may_be_empty:
             found.take([Problem(None, None, "it is empty: was it written whole?", fatal=True)])
         taken = _Collector(limit_errors)

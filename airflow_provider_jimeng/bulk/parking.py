@@ -25,6 +25,7 @@ class Parked:
     :param open: tasks at the vendor.
     :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
     :param expected: seconds that tasks have taken, by scope.
+    :param others: scope, content and ticket of further products whose slots a claim waits for.
     :param wait: seconds until asking again makes sense where nobody wakes the run.
     :param shared: others hold slots of the same account, which may come free without any task of this run's
         ending.
@@ -39,6 +40,7 @@ class Parked:
     shared: bool
     after_line: int
     expected: Mapping[Scope, float | None] = field(default_factory=dict)
+    others: tuple[tuple[Scope, str, int], ...] = ()
 
 
 def park(
@@ -69,6 +71,11 @@ def park(
     waits = [max(0.0, each.not_before - now) for window in windows for each in window.pending]
     waiting = [each for each in windows if each.pending]
     stuck = next((each for each in waiting if each.ticket is not None), waiting[0] if waiting else None)
+    others = [
+        (each.scope, each.pending[0].key, each.ticket)
+        for each in waiting
+        if each is not stuck and each.ticket is not None
+    ]
     return Parked(
         open=tuple(found.values()),
         scope=None if stuck is None else stuck.scope,
@@ -80,4 +87,5 @@ def park(
         expected={
             scope: tools.ledger.typical_seconds(scope) for scope in {each.scope for each in found.values()}
         },
+        others=tuple(others),
     )

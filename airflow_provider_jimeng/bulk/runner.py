@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Contents in memory at once beside those at the vendor, as a multiple of what is read ahead; most of them
-#: wait for a store in trouble.
+#: Contents in memory at once beside those at the vendor, as a multiple of what is read ahead. Most of them
+#: wait for a store in trouble, or are lines of one product that were read on the way to another's: where more
+#: than this of one product follow each other, the next one's slots wait until the reading has come there.
 _IN_MEMORY = 5
 _TICK_SECONDS = 0.25
 #: The vendor's URLs live an hour.
@@ -195,14 +196,17 @@ class Run:
 
     # -- reading -----------------------------------------------------------------------------------------
 
+    def _reads_on(self) -> bool:
+        """Return whether more lines are wanted: some product's window has not enough of them yet."""
+        ahead, windows = self._terms.ahead, self._submits.windows
+        # What is at the vendor is bounded by its slots; to count it too left slots beyond 500 empty.
+        if len(self._contents) - len(self._watching) >= _IN_MEMORY * ahead:
+            return False
+        full = sum(len(each.pending) >= ahead for each in windows)
+        return full < max(self._terms.products, len(windows), 1)
+
     def _take(self) -> None:
-        ahead = self._terms.ahead
-        while (
-            self._submits.pending_count < ahead
-            # What is at the vendor is bounded by its slots; to count it too left slots beyond 500 empty.
-            and len(self._contents) - len(self._watching) < _IN_MEMORY * ahead
-            and (found := self._scout.take()) is not None
-        ):
+        while self._reads_on() and (found := self._scout.take()) is not None:
             if isinstance(found, Settled):
                 self._last_line = found.line.line
                 if found.store_away is not None:
@@ -354,6 +358,9 @@ class Run:
         if any(each.doubtful and each.pending for each in self._submits.windows):
             return False
         most = self._terms.max_in_flight
+        if self._terms.products > 1 and not self._scout.over and self._reads_on():
+            # What waits for one product's slots says nothing of another's, whose lines may come next.
+            return False
         full = most is not None and self._open >= most
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
         if not (full or waiting or self._scout.over):

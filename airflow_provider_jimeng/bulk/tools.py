@@ -84,7 +84,8 @@ class Terms:
         and for which submits wait for a store that can't be looked at before them.
     :param ledger_patience: seconds for which a silent ledger is waited for.
     :param landers: results that are landed at once; more of them while many wait.
-    :param ahead: contents that are looked up and inspected ahead of the window.
+    :param ahead: contents of a product that are looked up and inspected ahead of its window.
+    :param products: how many products the lines are of, as far as that is known.
     :param blind: seconds from a leg's end to the next one at the least, in which no slot is refilled.
     :param harvested: tasks that were asked about a moment ago, and where their results are, if they are over.
     """
@@ -100,6 +101,7 @@ class Terms:
     ledger_patience: float = 300.0
     landers: int = 4
     ahead: int = 100
+    products: int = 1
     blind: float = 8.0
     harvested: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 

@@ -13,7 +13,7 @@ from airflow_provider_jimeng.bulk.content import Folder
 from airflow_provider_jimeng.bulk.tools import Terms, Tools
 from airflow_provider_jimeng.client import meter
 from airflow_provider_jimeng.exceptions import JimengLedgerError
-from airflow_provider_jimeng.hooks.jimeng import epoch_of
+from airflow_provider_jimeng.hooks.jimeng import epoch_of, iso
 from airflow_provider_jimeng.hooks.landing import fetch_from_vendor, lander, watched_of
 from airflow_provider_jimeng.hooks.ledger import volatile_query_params
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
@@ -27,9 +27,10 @@ from airflow_provider_jimeng.policy.poll import PollState
 if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.content import Mine
     from airflow_provider_jimeng.bulk.items import Item
+    from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.client.aio import AsyncClient
     from airflow_provider_jimeng.hooks.jimeng import JimengHook
-    from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.ledger.records import Scope, TaskRecord
     from airflow_provider_jimeng.lifecycle.land import Fetch
     from airflow_provider_jimeng.lifecycle.wanted import Wanted
     from airflow_provider_jimeng.media.target import Target
@@ -121,10 +122,12 @@ def harvest_over(
     leg seconds passed, in which others ended as well, and a slot must not wait for a leg of its own. The
     worker's own answer decides; the trigger's count of strange answers is carried on.
 
-    :param req_key: whose tasks are looked at even if the trigger told of none, since it was the run's turn.
+    :param req_key: whose tasks are looked at even if the trigger told of none, since it was the run's turn;
+        and whose turn it was, where an earlier release's trigger does not say.
     :return: the tasks that were asked about, with the URLs of their results: nobody need ask again at once.
     """
-    settle_seen_over(hook.ledger, hook.client, hook.settings.scope(req_key), ended_in(event))
+    turn = hook.settings.scope(str(event.get("req_key") or req_key))
+    settle_seen_over(hook.ledger, hook.client, turn, ended_in(event))
     tasks = event.get("tasks") or ()
     told = {str(each.get("task_id")): each for each in tasks if each.get("outcome") != "deadline"}
     due: dict[int, TaskRecord] = {}
@@ -132,7 +135,7 @@ def harvest_over(
         record = hook.ledger.by_task_id(task_id, hook.settings.scope(str(each.get("req_key"))))
         if record is not None and record.task_id is not None:
             due[record.id] = record
-    for scope in {hook.settings.scope(req_key), *(record.scope for record in due.values())}:
+    for scope in {hook.settings.scope(req_key), turn, *(record.scope for record in due.values())}:
         view = hook.ledger.slot_view(scope, hook.settings.limit_for(scope.req_key))
         due.update(
             {each.id: each for each in view.holders if mine.made(each) and _has_had_its_time(each, view.now)}
@@ -160,3 +163,29 @@ def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) 
     except JimengLedgerError as error:
         log.warning("The end of task %s is recorded later: %s", record.task_id, error)
     return decision.video_url
+
+
+def turns_of(parked: Parked, wait: float | None) -> dict[str, Any]:
+    """
+    Return what the trigger needs to know to wait for slots; nothing where only tasks are waited for.
+
+    :param wait: seconds until asking again makes sense, where nobody has a ticket.
+    """
+    if parked.scope is None or (parked.open and parked.ticket is None):
+        return {}
+    not_before = None if parked.ticket else iso(time.time() + (wait or 1.0))
+    more = [_turn(scope, key, ticket) for scope, key, ticket in parked.others]
+    return {
+        "turn": {**_turn(parked.scope, parked.content_key, parked.ticket), "not_before": not_before},
+        **({"more_turns": more} if more else {}),
+    }
+
+
+def _turn(scope: Scope, content_key: str | None, ticket: int | None) -> dict[str, Any]:
+    return {
+        "account": scope.account,
+        "endpoint": scope.endpoint,
+        "req_key": scope.req_key,
+        "content_key": content_key,
+        "ticket_id": ticket,
+    }

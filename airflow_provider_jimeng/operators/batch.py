@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.bulk.plan import in_words, plan
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
-    from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of
+    from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of, turns_of
     from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
     from airflow_provider_jimeng.hooks.landing import announce
     from airflow_provider_jimeng.hooks.storage import resolve_target
@@ -59,7 +59,9 @@ else:
     (open_manifest,) = late("airflow_provider_jimeng.bulk.manifest", "open_manifest")
     in_words, plan = late("airflow_provider_jimeng.bulk.plan", "in_words", "plan")
     (Terms,) = late("airflow_provider_jimeng.bulk.tools", "Terms")
-    harvest_over, tools_of = late("airflow_provider_jimeng.hooks.bulk", "harvest_over", "tools_of")
+    harvest_over, tools_of, turns_of = late(
+        "airflow_provider_jimeng.hooks.bulk", "harvest_over", "tools_of", "turns_of"
+    )
     iso, provenance_of = late("airflow_provider_jimeng.hooks.jimeng", "iso", "provenance_of")
     (announce,) = late("airflow_provider_jimeng.hooks.landing", "announce")
     (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
@@ -84,6 +86,7 @@ class _Hint:
     after_line: int = 0
     digest: str | None = None
     total: int | None = None
+    products: int = 1
 
 
 class JimengBatchOperator(JimengOperator):
@@ -198,15 +201,16 @@ class JimengBatchOperator(JimengOperator):
         after_line: int = 0,
         digest: str | None = None,
         total: int | None = None,
+        products: int = 1,
         **later: Any,
     ) -> dict[str, Any]:
         """
         Go on after a task has ended, or a slot has come free.
 
-        :param after_line: with ``digest`` and ``total`` what an earlier leg found out; only saves time.
+        :param after_line: with ``digest``, ``total`` and ``products`` what an earlier leg found out.
         :param later: what a leg of a later release found out.
         """
-        return self._run(context, event, _Hint(after_line, digest, total))
+        return self._run(context, event, _Hint(after_line, digest, total, products))
 
     @forgetful
     def _run(self, context: Context, event: Any, hint: _Hint) -> dict[str, Any]:
@@ -226,6 +230,7 @@ class JimengBatchOperator(JimengOperator):
                     hint = _Hint()
                 if not hint.after_line or skip_invalid:
                     check_manifest(manifest, skip_invalid=skip_invalid)
+                terms = replace(terms, products=max(len(manifest.products), hint.products))
                 tools = self._tools(terms, folder)
                 if self.plan_only:
                     planned = plan(
@@ -267,7 +272,7 @@ class JimengBatchOperator(JimengOperator):
         finally:
             self.hook.admission.leave()
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest, hint.total)
+            self._defer(ended, manifest, hint.total, terms.products)
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         self._tell(self._lineage_of(ended))
@@ -330,7 +335,7 @@ class JimengBatchOperator(JimengOperator):
             # Airflow stores links when a leg ends; this run may take days, and its report is there earlier.
             context["ti"].xcom_push(key=link.xcom_key, value=self.report_target)
 
-    def _defer(self, parked: Parked, manifest: Manifest, total: int | None) -> None:
+    def _defer(self, parked: Parked, manifest: Manifest, total: int | None, products: int) -> None:
         if not parked.open and (parked.scope is None or parked.content_key is None):
             raise JimengProtocolError("a leg of a bulk run ended with nothing to wait for, and is not done")
         wait = None if parked.wait is None else max(1.0, parked.wait)
@@ -354,7 +359,7 @@ class JimengBatchOperator(JimengOperator):
                 volcengine_conn_id=self.volcengine_conn_id,
                 deadline=iso(time.time() + min(looks)) if looks and parked.open else None,
                 poll_interval=self._terms_interval(),
-                turn=_turn(parked, wait),
+                **turns_of(parked, wait),
                 hold=settling.hold_seconds(),
             ),
             method_name="execute_complete",
@@ -362,26 +367,13 @@ class JimengBatchOperator(JimengOperator):
                 "after_line": parked.after_line,
                 "digest": manifest.digest,
                 "total": manifest.total if total is None else total,
+                "products": products,
             },
             timeout=_BACKSTOP,
         )
 
     def _terms_interval(self) -> float | None:
         return None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
-
-
-def _turn(parked: Parked, wait: float | None) -> dict[str, Any] | None:
-    """Return what the trigger needs to know to wait for a slot, ``None`` where only tasks are waited for."""
-    if parked.scope is None or (parked.open and parked.ticket is None):
-        return None
-    return {
-        "account": parked.scope.account,
-        "endpoint": parked.scope.endpoint,
-        "req_key": parked.scope.req_key,
-        "content_key": parked.content_key,
-        "ticket_id": parked.ticket,
-        "not_before": None if parked.ticket else iso(time.time() + (wait or 1.0)),
-    }
 
 
 def _whole(field: str, value: Any, *, least: int) -> int | None:

@@ -12,7 +12,6 @@ from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengOutputExistsError,
     JimengProtocolError,
-    JimengTaskExpiredError,
 )
 from airflow_provider_jimeng.hooks.defaults import flag_of
 from airflow_provider_jimeng.hooks.late import late
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.harvest import Watched
     from airflow_provider_jimeng.lifecycle.land import Landed
-    from airflow_provider_jimeng.lifecycle.revive import revive
+    from airflow_provider_jimeng.lifecycle.revive import given_up_error, revive
     from airflow_provider_jimeng.media.target import Target
     from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
 else:
@@ -66,7 +65,7 @@ else:
     )
     (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
     (Landed,) = late("airflow_provider_jimeng.lifecycle.land", "Landed")
-    (revive,) = late("airflow_provider_jimeng.lifecycle.revive", "revive")
+    given_up_error, revive = late("airflow_provider_jimeng.lifecycle.revive", "given_up_error", "revive")
     (reference_of,) = late("airflow_provider_jimeng.triggers.references", "reference_of")
 
 
@@ -136,7 +135,15 @@ class JimengLandResultOperator(JimengOperator):
         back = revive(self.hook.ledger, self.hook.client, record)
         record = back.record
         if record.state is TaskState.EXPIRED:
-            raise _given_up(record, still_there=back.running)
+            if back.running:
+                # Its row takes a landing only once the vendor has the result.
+                raise JimengProtocolError(
+                    "This task was given up as expired, and the vendor may have it after all, but gives out no "
+                    "result of it yet. Nothing is lost: a retry asks again, and submits nothing",
+                    task_id=record.task_id,
+                    content_key=record.content_key,
+                )
+            raise given_up_error(record, self.hook.ledger.now())
         if record.state is TaskState.SUBMITTED:
             # The operator also takes a reference straight from a submit, if the task is over by now.
             watcher = Watcher(self.hook, watched_of(record), record)
@@ -174,21 +181,3 @@ class JimengLandResultOperator(JimengOperator):
                 )
             stat = target.publish(source.path)
             return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
-
-
-def _given_up(record: TaskRecord, *, still_there: bool) -> JimengError:
-    """Return why an *expired* task is not landed: its row takes a landing only once the vendor has it."""
-    if still_there:
-        return JimengProtocolError(
-            "This task was given up as expired, and the vendor gives no result of it now, but does not say "
-            "that it is gone either. Nothing is lost: a retry asks again, and submits nothing",
-            task_id=record.task_id,
-            content_key=record.content_key,
-        )
-    return JimengTaskExpiredError(
-        "The vendor no longer knows this task, and its result was not stored in time: it may have been "
-        "billed once",
-        code=record.code,
-        task_id=record.task_id,
-        content_key=record.content_key,
-    )

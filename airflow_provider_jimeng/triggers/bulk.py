@@ -23,6 +23,7 @@ class JimengBulkTrigger(JimengTaskTrigger):
 
     :param tasks: references of the run's open tasks; may be empty.
     :param turn: the arguments of a :class:`.slots.JimengSlotTrigger`, where the run waits for a slot.
+    :param more_turns: the same for further products whose slots the run waits for.
     :param hold: seconds from the trigger's start in which nothing is asked and nothing told.
     """
 
@@ -34,17 +35,21 @@ class JimengBulkTrigger(JimengTaskTrigger):
         poll_interval: float | None = None,
         turn: Mapping[str, Any] | None = None,
         hold: float = 0.0,
+        more_turns: Sequence[Mapping[str, Any]] = (),
         **later: Any,
     ) -> None:
         super().__init__(tasks, volcengine_conn_id, deadline, poll_interval, wait_for="any", **later)
         self.turn = None if turn is None else dict(turn)
         self.hold = hold
+        self.more_turns = [dict(each) for each in more_turns]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments: references, names and a connection id, no secret."""
         classpath, arguments = super().serialize()
         del arguments["wait_for"]
-        return classpath, {**arguments, "turn": self.turn, "hold": self.hold}
+        # An earlier release's triggerer need not be told what there is none of.
+        more = {"more_turns": self.more_turns} if self.more_turns else {}
+        return classpath, {**arguments, "turn": self.turn, "hold": self.hold, **more}
 
     def _hold(self) -> float:
         # This trigger's own hold covers both of its waits.
@@ -58,8 +63,9 @@ class JimengBulkTrigger(JimengTaskTrigger):
             # A task that ends meanwhile is asked about at once afterwards, so these questions are saved.
             await asyncio.sleep(self.hold)
             waits.append(super().run())
-        if self.turn is not None:
-            waits.append(JimengSlotTrigger(**self.turn, volcengine_conn_id=self.volcengine_conn_id).run())
+        for turn in (self.turn, *self.more_turns):
+            if turn is not None:
+                waits.append(JimengSlotTrigger(**turn, volcengine_conn_id=self.volcengine_conn_id).run())
         firsts = [asyncio.ensure_future(anext(each)) for each in waits]
         try:
             done, _ = await asyncio.wait(firsts, return_when=asyncio.FIRST_COMPLETED)

@@ -117,7 +117,8 @@ class JimengSlotTrigger(BaseTrigger):
             over = await self._look(settings, time.time(), time.monotonic() - began)
             if over is not None:
                 told = {"over": over} if over else {}
-                yield event_to_tell({"status": TURN, "deadline": self.deadline, **told})
+                whose = {"deadline": self.deadline, "req_key": self.req_key}
+                yield event_to_tell({"status": TURN, **whose, **told})
                 return
             await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter may be guessed
             if self._renew_at is not None and time.monotonic() >= self._renew_at:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, MOTION_IMITATION_2
+from airflow_provider_jimeng.bulk.content import Mine
 from airflow_provider_jimeng.emulator import result_tag
 from airflow_provider_jimeng.exceptions import (
     JimengInputError,
@@ -18,11 +19,13 @@ from airflow_provider_jimeng.exceptions import (
     JimengOutputExistsError,
 )
 from airflow_provider_jimeng.hooks import results
+from airflow_provider_jimeng.hooks.bulk import harvest_over
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.hooks.landing import fetch_from_vendor
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
 from airflow_provider_jimeng.ledger.keys import content_key
 from airflow_provider_jimeng.ledger.parts import part_key
+from airflow_provider_jimeng.ledger.records import Provenance
 from airflow_provider_jimeng.lifecycle.wanted import Request
 from airflow_provider_jimeng.media.download import download
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
@@ -342,3 +345,42 @@ def test_the_answer_that_a_row_is_made_of_is_small(bench: Bench) -> None:
     assert task["pictures"] == 3
     assert task["downloads_completed"] == 3
     assert len(json.dumps(JimengHook().get_result(bench.rows()[0].task_id or "", PICTURES))) < 2000
+
+
+def test_a_leg_that_was_called_for_another_products_slot_frees_that_slot(bench: Bench) -> None:
+    reference = bench.submit(DagRun("other"), req_key=MOTION_IMITATION_2)
+    bench.emu.advance(7200.0)
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 100")
+    over = [{"task_id": reference["task_id"]}]
+    event = {"status": "turn", "req_key": MOTION_IMITATION_2, "over": over}
+    harvest_over(JimengHook(), event, Mine(Provenance(run_id="mine"), None), MOTION_IMITATION)
+
+    assert bench.states() == ["succeeded"]
+    assert bench.accepted == 1
+
+
+def test_a_deferred_run_of_two_products_waits_in_both_queues(bench: Bench) -> None:
+    products = [MOTION_IMITATION, MOTION_IMITATION_2]
+    bench.connect(max_concurrency=1)
+    bench.emu.configure(duration=3600.0)
+    for each in products:
+        bench.submit(DagRun(each), req_key=each)
+    line = {"image": bench.image, "video": bench.video, "variant": 1}
+    instance = DagRun("run-2").instance(
+        JimengBatchOperator,
+        "batch",
+        manifest=[{**line, "id": each, "req_key": each} for each in products],
+        output=str(bench.folder / "out"),
+        on_input_changed="reuse",
+        deferrable=True,
+    )
+    left = instance.leg()
+    told = json.loads(left.kwargs)
+    assert {each["req_key"] for each in (told["turn"], *told["more_turns"])} == set(products)
+    assert bench.accepted == 2
+
+    bench.emu.configure(duration=0.1)
+    bench.emu.advance(7200.0)
+    assert instance.leg(left, instance.watch(left)) is not None
+    assert instance.clear().finish()["landed"] == 2
+    assert bench.accepted == 4

@@ -103,3 +103,13 @@ async def test_a_run_without_open_tasks_waits_for_its_turn_alone(bench: Bench) -
     await asyncio.to_thread(bench.submit)
     event = await first_event(JimengBulkTrigger(tasks=[], turn=turn_of(bench, 4711)), 5.0)
     assert event["status"] == "turn"
+
+
+async def test_the_turn_of_another_product_is_told_with_its_name(bench: Bench) -> None:
+    await asyncio.to_thread(bench.submit)
+    later = {**turn_of(bench, 1), "not_before": "2999-01-01T00:00:00+00:00"}
+    other = {**turn_of(bench, 4711), "req_key": "jimeng_dreamactor_m20_gen_video"}
+    trigger = JimengBulkTrigger(tasks=[], turn=later, more_turns=[other])
+    _, arguments = trigger.serialize()
+    event = await first_event(JimengBulkTrigger(**arguments), 5.0)
+    assert (event["status"], event["req_key"]) == ("turn", other["req_key"])
