@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow_provider_jimeng.client.settings import parse_connection
-from airflow_provider_jimeng.exceptions import JimengConfigurationError
+from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengCredentialError
 from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 
@@ -169,3 +169,20 @@ def test_a_connection_that_is_away_at_the_resuming_leg_costs_a_try_and_not_the_t
     monkeypatch.setenv(CONNECTION, stored)
     task.clear().finish()
     assert (bench.accepted, bench.states()) == (1, ["landed"])
+
+
+def test_keys_of_another_account_do_not_pay_under_the_name_of_the_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    usual = JimengHook.refreshed
+
+    def renamed(hook: JimengHook) -> JimengHook:
+        bench.connect(account="two", password="rotated")
+        return usual(hook)
+
+    monkeypatch.setattr(JimengHook, "refreshed", renamed)
+    bench.emu.add_fault("submit:gateway,code=100026,http_status=401")
+    with pytest.raises(JimengCredentialError):
+        bench.imitation().leg()
+    assert (bench.accepted, bench.states()) == (0, ["rejected"])
+    assert bench.emu.ledger()["totals"]["submits"] == 1
