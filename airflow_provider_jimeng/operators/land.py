@@ -138,8 +138,8 @@ class JimengLandResultOperator(JimengOperator):
             if back.running:
                 # Its row takes a landing only once the vendor has the result.
                 raise JimengProtocolError(
-                    "This task was given up as expired, and the vendor may have it after all, but gives out no "
-                    "result of it yet. Nothing is lost: a retry asks again, and submits nothing",
+                    "This task was given up as expired, and the vendor may have it after all, but gives out "
+                    "no result of it yet. Nothing is lost: a retry asks again, and submits nothing",
                     task_id=record.task_id,
                     content_key=record.content_key,
                 )
