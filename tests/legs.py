@@ -121,6 +121,7 @@ class DagRun:
     dag_id: str = "dag"
     conf: Mapping[str, Any] = field(default_factory=dict)
     xcom: dict[tuple[str, str], str] = field(default_factory=dict)
+    start_date: dt.datetime | None = None
 
     def instance(
         self, kind: Callable[..., Any], task_id: str = "task", *, map_index: int = -1, **arguments: Any
@@ -178,7 +179,9 @@ class Instance:
             "task": operator,
             "dag": operator.dag,
             "run_id": self.run.run_id,
-            "dag_run": SimpleNamespace(run_id=self.run.run_id, conf=dict(self.run.conf)),
+            "dag_run": SimpleNamespace(
+                run_id=self.run.run_id, conf=dict(self.run.conf), start_date=self.run.start_date
+            ),
             "params": {},
             "outlet_events": self.outlet_events,
         }

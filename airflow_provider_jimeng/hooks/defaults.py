@@ -78,3 +78,18 @@ def seconds_of(value: Any, field: str) -> float:
             f"{field} must be a positive number of seconds or a timedelta, not {value!r}. Nothing was paid"
         )
     return float(seconds)
+
+
+def whole_number(field: str, value: Any, *, least: int) -> int | None:
+    """
+    Return a whole number, or ``None`` where there is none.
+
+    :raises JimengInputError: it is something else; nothing was paid.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise JimengInputError(
+            f"{field} must be a whole number from {least}, not {value!r}. Nothing was paid"
+        )
+    return value

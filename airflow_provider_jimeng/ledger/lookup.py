@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 
 from airflow_provider_jimeng.ledger.rows import landing_record, task_record
 from airflow_provider_jimeng.ledger.schema import digest, landings, tasks
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
 
-__all__ = ["BatchQuestions", "RunTotals", "Span", "landings_many", "latest_many", "not_landed", "run_totals"]
+__all__ = [
+    "BatchQuestions",
+    "RunTotals",
+    "Span",
+    "first_claim",
+    "landings_many",
+    "latest_many",
+    "not_landed",
+    "run_totals",
+]
 
 #: Below the most parameters that any supported database takes in one statement (SQLite before 3.32: 999).
 _PER_STATEMENT = 500
@@ -116,6 +125,20 @@ def run_totals(conn: Connection, attempt_scope: str, since: float | None) -> Run
     return RunTotals(started, len(spans), doubtful, tuple(spans))
 
 
+def first_claim(conn: Connection, attempt_scope: str, since: float | None) -> float | None:
+    """
+    Return when one task instance first claimed a slot, in epoch seconds; ``None`` where it has not yet.
+
+    :param since: see :func:`run_totals`.
+    """
+    query = select(func.min(tasks.c.created_at)).where(
+        tasks.c.attempt_digest == digest(attempt_scope),
+        tasks.c.created_at >= (0.0 if since is None else since),
+    )
+    first = conn.execute(query).scalar()
+    return None if first is None else float(first)
+
+
 def not_landed(
     conn: Connection, attempt_scope: str, since: float | None, *, after: int, limit: int
 ) -> list[TaskRecord]:
@@ -153,6 +176,10 @@ class BatchQuestions(ABC):
     def landings_many(self, content_keys: Collection[str]) -> dict[str, list[LandingRecord]]:
         """Return where the results of many contents lie, newest first."""
         return self._read(lambda conn: landings_many(conn, content_keys))
+
+    def first_claim(self, attempt_scope: str, since: float | None = None) -> float | None:
+        """Return when one task instance first claimed a slot; see :func:`first_claim`."""
+        return self._read(lambda conn: first_claim(conn, attempt_scope, since))
 
     def not_landed(
         self, attempt_scope: str, since: float | None = None, *, after: int = 0, limit: int

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.client.discretion import forgetful
-from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengProtocolError
-from airflow_provider_jimeng.hooks.defaults import seconds_of
+from airflow_provider_jimeng.exceptions import JimengError, JimengProtocolError
+from airflow_provider_jimeng.hooks.defaults import seconds_of, whole_number
 from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.lifecycle.choices import FAIL
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
 from airflow_provider_jimeng.operators.base import POLICY_FIELDS, JimengOperator, event_of, policies_of
+from airflow_provider_jimeng.operators.hints import Hint
 from airflow_provider_jimeng.triggers import settling
 
 if TYPE_CHECKING:
@@ -79,16 +80,6 @@ _AHEAD_OF_A_LEG = 20
 _WAY_BACK_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Hint:
-    """What an earlier leg found out about the manifest of a digest; without it a leg takes longer."""
-
-    after_line: int = 0
-    digest: str | None = None
-    total: int | None = None
-    products: int = 1
-
-
 class JimengBatchOperator(JimengOperator):
     """
     A manifest of images and template videos in, a folder of landed videos and a report out.
@@ -116,7 +107,8 @@ class JimengBatchOperator(JimengOperator):
     :param req_key: the product of lines that name none (templated).
     :param options: switches per product: ``{req_key: {switch: true or false}}``; part of the contents
         (templated).
-    :param timeout: seconds after which nothing is submitted any more; what runs is still harvested.
+    :param timeout: seconds from when the run begins to work, over all its tries, after which nothing is
+        submitted any more; what runs is still harvested.
     :param poke_interval: seconds between two queries of a task; ``None`` adapts to how long tasks take.
     :param deferrable: wait in the triggerer. The worker refills a slot quicker; a deferred run holds no
         worker, which pays where tasks take minutes.
@@ -191,7 +183,7 @@ class JimengBatchOperator(JimengOperator):
     @bears_a_silent_ledger
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the manifest, or its first leg."""
-        return self._run(context, None, _Hint())
+        return self._run(context, None, Hint())
 
     @bears_a_silent_ledger
     def execute_complete(
@@ -202,18 +194,20 @@ class JimengBatchOperator(JimengOperator):
         digest: str | None = None,
         total: int | None = None,
         products: int = 1,
+        began: float | None = None,
         **later: Any,
     ) -> dict[str, Any]:
         """
         Go on after a task has ended, or a slot has come free.
 
         :param after_line: with ``digest``, ``total`` and ``products`` what an earlier leg found out.
+        :param began: epoch seconds of the first leg's beginning.
         :param later: what a leg of a later release found out.
         """
-        return self._run(context, event, _Hint(after_line, digest, total, products))
+        return self._run(context, event, Hint(after_line, digest, total, products, began))
 
     @forgetful
-    def _run(self, context: Context, event: Any, hint: _Hint) -> dict[str, Any]:
+    def _run(self, context: Context, event: Any, hint: Hint) -> dict[str, Any]:
         try:
             terms = self._terms(context)
             tolerance = check_tolerance(self.tolerance)
@@ -227,10 +221,15 @@ class JimengBatchOperator(JimengOperator):
             manifest = open_manifest(self.manifest, resolve=resolve_target, default_req_key=req_key)
             try:
                 if hint.digest != manifest.digest:
-                    hint = _Hint()
+                    hint = Hint(began=hint.began)
                 if not hint.after_line or skip_invalid:
                     check_manifest(manifest, skip_invalid=skip_invalid)
-                terms = replace(terms, products=max(len(manifest.products), hint.products))
+                hint = replace(
+                    hint,
+                    products=max(len(manifest.products), hint.products),
+                    began=self._began(terms) if hint.began is None else hint.began,
+                )
+                terms = replace(terms, products=hint.products, deadline=self._deadline(hint.began))
                 tools = self._tools(terms, folder)
                 if self.plan_only:
                     planned = plan(
@@ -250,7 +249,7 @@ class JimengBatchOperator(JimengOperator):
         manifest: Manifest,
         tools: Tools,
         terms: Terms,
-        hint: _Hint,
+        hint: Hint,
         tolerance: int | float,
     ) -> dict[str, Any]:
         note = self.hook.admission.note_at(tools.folder.note)
@@ -272,7 +271,7 @@ class JimengBatchOperator(JimengOperator):
         finally:
             self.hook.admission.leave()
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest, hint.total, terms.products)
+            self._defer(ended, manifest, hint)
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         self._tell(self._lineage_of(ended))
@@ -296,7 +295,6 @@ class JimengBatchOperator(JimengOperator):
 
     def _terms(self, context: Context) -> Terms:
         since = getattr(context.get("dag_run"), "start_date", None)
-        began = time.time() if since is None else since.timestamp()
         interval = None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
         more: dict[str, Any] = {}
         if self.deferrable:
@@ -304,16 +302,28 @@ class JimengBatchOperator(JimengOperator):
         return Terms(
             provenance_of(context),
             self._policies(),
-            since=None if since is None else began,
-            max_in_flight=_whole("max_in_flight", self.max_in_flight, least=1),
-            budget=_whole("budget", self.budget, least=0),
-            deadline=began + seconds_of(self.timeout, "timeout"),
+            since=None if since is None else since.timestamp(),
+            max_in_flight=whole_number("max_in_flight", self.max_in_flight, least=1),
+            budget=whole_number("budget", self.budget, least=0),
+            deadline=self._deadline(None),
             poll_interval=interval,
             **more,
         )
 
+    def _began(self, terms: Terms) -> float:
+        """
+        Return when the run began to work, in any of its tries.
+
+        Not when its DAG run did: a late upstream task, or a pool in a backfill, would use its time up.
+        """
+        first: float | None = self.hook.ledger.first_claim(terms.provenance.attempt_scope, terms.since)
+        return time.time() if first is None else first
+
+    def _deadline(self, began: float | None) -> float:
+        return (time.time() if began is None else began) + seconds_of(self.timeout, "timeout")
+
     def _policies(self) -> Policies:
-        attempts = _whole("max_attempts", self.max_attempts, least=1)
+        attempts = whole_number("max_attempts", self.max_attempts, least=1)
         return policies_of(self, 1 if attempts is None else attempts)
 
     def _tools(self, terms: Terms, folder: Target) -> Tools:
@@ -335,7 +345,7 @@ class JimengBatchOperator(JimengOperator):
             # Airflow stores links when a leg ends; this run may take days, and its report is there earlier.
             context["ti"].xcom_push(key=link.xcom_key, value=self.report_target)
 
-    def _defer(self, parked: Parked, manifest: Manifest, total: int | None, products: int) -> None:
+    def _defer(self, parked: Parked, manifest: Manifest, hint: Hint) -> None:
         if not parked.open and (parked.scope is None or parked.content_key is None):
             raise JimengProtocolError("a leg of a bulk run ended with nothing to wait for, and is not done")
         wait = None if parked.wait is None else max(1.0, parked.wait)
@@ -366,21 +376,12 @@ class JimengBatchOperator(JimengOperator):
             kwargs={
                 "after_line": parked.after_line,
                 "digest": manifest.digest,
-                "total": manifest.total if total is None else total,
-                "products": products,
+                "total": manifest.total if hint.total is None else hint.total,
+                "products": hint.products,
+                "began": hint.began,
             },
             timeout=_BACKSTOP,
         )
 
     def _terms_interval(self) -> float | None:
         return None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
-
-
-def _whole(field: str, value: Any, *, least: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise JimengInputError(
-            f"{field} must be a whole number from {least}, not {value!r}. Nothing was paid"
-        )
-    return value

@@ -99,3 +99,13 @@ def test_what_a_run_paid_for_and_has_not_stored_is_found_in_pieces(bench: Bench)
     rest = ask(mine.attempt_scope, after=first[-1].id, limit=2)
     assert [*first, *rest] == open_ones
     assert ask(mine.attempt_scope, bench.ledger.now() + 60.0, limit=2) == []
+
+
+def test_when_a_run_first_claimed_a_slot(bench: Bench) -> None:
+    mine = Provenance("dag", unique(), "batch", -1, 1)
+    assert bench.ledger.first_claim(mine.attempt_scope) is None
+    first = bench.submitted(provenance=mine, configured_limit=9)
+    bench.submitted(provenance=mine, configured_limit=9)
+
+    assert bench.ledger.first_claim(mine.attempt_scope) == first.created_at
+    assert bench.ledger.first_claim(mine.attempt_scope, bench.ledger.now() + 60.0) is None

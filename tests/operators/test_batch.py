@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +233,42 @@ def test_a_deferred_run_that_waits_for_a_slot_beside_its_own_task_is_told_of_its
     told = json.loads(left.kwargs)
     assert len(told["tasks"]) == 1
     assert told["turn"]["ticket_id"] is not None
+
+
+def test_the_time_that_a_dag_run_took_before_the_batch_is_none_of_the_batchs(bench: Bench) -> None:
+    run = DagRun(start_date=dt.datetime.now(dt.UTC) - dt.timedelta(days=8))
+    assert batch(bench, range(2), run, timeout=3600.0).finish()["landed"] == 2
+    assert bench.accepted == 2
+
+
+def test_the_timeout_counts_over_all_tries_from_the_first_claim(bench: Bench) -> None:
+    run = DagRun(start_date=dt.datetime.now(dt.UTC) - dt.timedelta(days=8))
+    batch(bench, range(2), run, timeout=3600.0).finish()
+    bench.alter("UPDATE jimeng_tasks SET created_at = created_at - 7200")
+    with pytest.raises(JimengRunIncompleteError, match="timeout passed"):
+        batch(bench, range(4), run, timeout=3600.0).clear().finish()
+    assert [each["outcome"] for each in report(bench)] == ["landed", "landed", "skipped", "skipped"]
+    assert bench.accepted == 2
+
+
+def test_the_timeout_counts_on_in_the_next_leg(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    defer = JimengBatchOperator.defer
+
+    def note(operator: Any, **arguments: Any) -> None:
+        told.append(arguments["kwargs"])
+        defer(operator, **arguments)
+
+    monkeypatch.setattr(JimengBatchOperator, "defer", note)
+    instance = batch(bench, range(4), deferrable=True, timeout=3600.0)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    hours_ago = {**told[0], "began": told[0]["began"] - 7200.0}
+    usual = JimengBatchOperator.execute_complete
+    later = partialmethod(usual, **hours_ago)
+    monkeypatch.setattr(JimengBatchOperator, "execute_complete", later)
+    event = instance.watch(left)
+    monkeypatch.setattr(instance, "leg", lambda *given: Instance.leg(instance, *(given or (left, event))))
+    with pytest.raises(JimengRunIncompleteError, match="timeout passed"):
+        instance.a_try()
+    assert bench.accepted == 2
