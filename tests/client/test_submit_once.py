@@ -273,6 +273,33 @@ def test_intent_that_is_too_old_is_not_sent():
     assert server.connections == 0
 
 
+def test_request_that_is_withdrawn_at_the_last_moment_is_not_sent():
+    asked: list[bool] = []
+
+    def withdrawn() -> bool:
+        asked.append(True)
+        return True
+
+    with serving(answering(CREATED)) as server:
+        client = SyncClient(settings_for(server.url))
+        found = failure(client.submit(BODY, on_late=never_late, withdrawn=withdrawn))
+        assert found.kind is FailureKind.NOT_SENT
+        assert "told to stop" in found.detail
+        assert asked
+        assert server.requests == []
+
+
+def test_withdrawal_ends_the_wait_for_a_turn_under_the_rate_limit():
+    with serving(answering(CREATED)) as server:
+        client = SyncClient(settings_for(server.url, submit_qps=0.1, submit_deadline=60.0))
+        assert isinstance(client.submit(BODY, on_late=never_late), Answer)
+        began = time.monotonic()
+        found = failure(client.submit(BODY, on_late=never_late, withdrawn=lambda: True))
+        assert (found.kind, "told to stop" in found.detail) == (FailureKind.NOT_SENT, True)
+        assert time.monotonic() - began < 5.0
+        assert len(server.requests) == 1
+
+
 def test_turn_under_the_rate_limit_that_comes_too_late_is_not_sent():
     with serving(answering(CREATED)) as server:
         client = SyncClient(settings_for(server.url, submit_qps=0.01, submit_deadline=5.0))
