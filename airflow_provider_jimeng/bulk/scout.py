@@ -23,6 +23,7 @@ from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
+    JimengInputStoreError,
     JimengLandingError,
     JimengLedgerError,
     JimengOutputExistsError,
@@ -99,6 +100,7 @@ class Scout:
         self._found: queue.Queue[Found | BaseException | None] = queue.Queue(maxsize=max(terms.ahead, 1))
         self._closed = threading.Event()
         self._store_away: JimengError | None = None
+        self._inputs_away = False
         self._over = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jimeng-bulk-scout")
         self._thread = threading.Thread(target=self._read, name="jimeng-bulk-reader", daemon=True)
@@ -191,27 +193,35 @@ class Scout:
             except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
                 outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
                 return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
-            except (JimengLandingError, JimengLedgerError) as error:
+            except (JimengLandingError, JimengLedgerError, JimengInputStoreError) as error:
                 if error.retry_helps and self._bears(error, began, tries):
                     continue
                 if isinstance(error, JimengLedgerError):
                     raise
-                outcome = Outcome.SKIPPED if error.retry_helps else outcome_of(error)
+                away = error.retry_helps and isinstance(error, JimengLandingError)
+                outcome = Outcome.SKIPPED if away else outcome_of(error)
                 fate = fate_of(item, outcome, key=wanted.key, record=record, error=error)
-                return Settled(fate, item, store_away=error if error.retry_helps else None)
+                return Settled(fate, item, store_away=error if away else None)
             except JimengError as error:
                 fate = fate_of(item, outcome_of(error), key=wanted.key, record=record, error=error)
                 return Settled(fate, item)
         raise AssertionError("unreachable")
 
-    def _bears(self, error: JimengLandingError | JimengLedgerError, began: float, tries: int) -> bool:
+    def _bears(
+        self, error: JimengLandingError | JimengLedgerError | JimengInputStoreError, began: float, tries: int
+    ) -> bool:
         """Wait for a store or a ledger in trouble; return whether to look again."""
         if self._closed.is_set() or self._store_away is not None:
             return False
-        silent = isinstance(error, JimengLedgerError)
-        patience = self._terms.ledger_patience if silent else self._terms.landing_patience
+        of_input = isinstance(error, JimengInputStoreError)
+        if of_input and self._inputs_away:
+            return False
+        of_output = isinstance(error, JimengLandingError)
+        patience = self._terms.landing_patience if of_output else self._terms.ledger_patience
         if time.monotonic() - began > patience:
-            self._store_away = None if silent else error
+            # The store of some inputs fails their lines; the others go on, and don't wait for it again.
+            self._inputs_away = self._inputs_away or of_input
+            self._store_away = error if of_output else None
             return False
         if not tries:
             log.warning(

@@ -16,6 +16,7 @@ from airflow_provider_jimeng.bulk.window import Window
 from airflow_provider_jimeng.exceptions import (
     JimengConfigurationError,
     JimengError,
+    JimengInputStoreError,
     JimengLandingError,
     JimengLedgerError,
     JimengNotSentError,
@@ -262,11 +263,19 @@ class Submits:
                 self._patience.bear(error)
             self._wait_out(content, error)
             window.pending.appendleft(content)
+        elif isinstance(error, JimengInputStoreError) and not self._is_tired_of(
+            content, self._terms.ledger_patience
+        ):
+            # It could not be presigned, before the claim. Other inputs may be elsewhere.
+            content.trouble(
+                time.monotonic(),
+                backoff_delay(content.troubles, base=0.5, cap=30.0, jitter=random.random()),  # noqa: S311 - jitter may be guessed
+            )
+            window.pending.append(content)
         elif isinstance(error, JimengLandingError) and error.retry_helps:
             # The note beside the outputs could not be read, before the claim: nothing was sent. It would be
             # the same with every other content, and to give them up for it would empty the whole manifest.
-            now = time.monotonic()
-            if content.troubles and now - content.trouble_since > self._terms.landing_patience:
+            if self._is_tired_of(content, self._terms.landing_patience):
                 self.stop_for_the_store(error)
             else:
                 self._wait_out(content, error)
@@ -275,6 +284,9 @@ class Submits:
             if error.code is not None:
                 self.refused[content.key] = error
             self._settle(content, outcome_of(error), error)
+
+    def _is_tired_of(self, content: Content, patience: float) -> bool:
+        return bool(content.troubles) and time.monotonic() - content.trouble_since > patience
 
     def _waits_for_repair(self) -> bool:
         """Wait a while for a breaker that another run's refusals opened; what is at the vendor goes on."""

@@ -13,7 +13,7 @@ from airflow_provider_jimeng.bulk import landing_pool, scout, submits
 from airflow_provider_jimeng.bulk.items import Outcome
 from airflow_provider_jimeng.bulk.job import Finished, judge
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
-from airflow_provider_jimeng.exceptions import JimengLandingError
+from airflow_provider_jimeng.exceptions import JimengInputStoreError, JimengLandingError
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.media.target import Target
 
@@ -150,3 +150,37 @@ def test_a_note_that_can_not_be_read_for_too_long_stops_the_submits_and_a_retry_
 
     assert outcomes(works.run(items(emu, range(10)))) == {"landed": 10}
     assert works.accepted == 10
+
+
+def keys_away(works: Works, where: str, *, times: int) -> dict[str, Any]:
+    """Return tools whose probe, or whose submit, can't get at the input of line 3, the first few times."""
+    left = [times]
+
+    def ask(wanted: Any, **how: Any) -> Any:
+        if "n-3.png" in wanted.inputs and left[0] > 0:
+            left[0] -= 1
+            raise JimengInputStoreError("the keys to s3://inputs can't be had: 503. Nothing was sent")
+        return None if where == "probe" else works.tools([], wanted.provenance).ensure(wanted, **how)
+
+    return {where: ask}
+
+
+@pytest.mark.parametrize("where", ["probe", "ensure"])
+def test_an_inputs_store_that_is_away_for_a_while_fails_no_line(
+    works: Works, emu: Emulator, where: str
+) -> None:
+    fates = works.run(items(emu, range(8)), tools=keys_away(works, where, times=7))
+
+    assert outcomes(fates) == {"landed": 8}
+    assert works.accepted == 8
+
+
+@pytest.mark.parametrize("where", ["probe", "ensure"])
+def test_an_inputs_store_that_stays_away_fails_its_own_lines_and_no_other(
+    works: Works, emu: Emulator, where: str
+) -> None:
+    tools = keys_away(works, where, times=10_000)
+    fates = works.run(items(emu, range(8)), tools=tools, ledger_patience=0.3)
+
+    assert outcomes(fates) == {"failed": 1, "landed": 7}
+    assert works.accepted == 7
