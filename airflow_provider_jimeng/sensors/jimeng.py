@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.hooks.rendering import leave_data_alone
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, task_page
+from airflow_provider_jimeng.policy import giving_up
 from airflow_provider_jimeng.policy.polling import PollKind
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED
 
@@ -170,7 +172,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
             self._watcher = self._watch(reference, record, time.time() + self.timeout)
             if not self.deferrable:
                 return self._poke_until_over(context)
-            decision = self._watcher.ask()
+            decision = self._asked_on(self._watcher, self._watcher.ask())
             if decision.kind in _PENDING:
                 self._defer(reference, self._watcher)
             return self._answer(self._watcher, decision)
@@ -199,7 +201,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
             told = next(
                 (one for one in event.get("tasks", ()) if one.get("task_id") == reference.task_id), None
             )
-            decision = watcher.confirm(told)
+            decision = self._asked_on(watcher, watcher.confirm(told))
             if decision.kind in _PENDING:
                 self._defer(reference, watcher)
             return self._answer(watcher, decision)
@@ -214,6 +216,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         if decision.kind in _PENDING:
             # Between two pokes of a rescheduled sensor nothing is remembered.
             decision = self._watcher.dispel_doubt(decision)
+        decision = self._asked_on(self._watcher, decision)
         if decision.kind in _PENDING:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._answer(self._watcher, decision))
@@ -276,7 +279,21 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
             raise given_up_error(record, self.hook.ledger.now())
         return None
 
+    def _asked_on(self, watcher: Watcher, decision: PollDecision) -> PollDecision:
+        """Return what to make of a verdict on a task that was given up: the vendor may have it after all."""
+        record = watcher.record
+        if decision.kind in _PENDING or record is None or record.state is not TaskState.EXPIRED:
+            return decision
+        back = revive(self.hook.ledger, self.hook.client, record)
+        watcher.record = back.record
+        if back.running:
+            return replace(decision, kind=PollKind.WAIT)
+        if decision.kind is PollKind.SUCCEEDED or back.record.state is TaskState.EXPIRED:
+            return decision
+        return watcher.ask()
+
     def _defer(self, reference: TaskReference, watcher: Watcher) -> None:
+        given_up = watcher.record is not None and watcher.record.state is TaskState.EXPIRED
         deadline = watcher.watched.deadline or time.time() + self.timeout
         told = TaskReference(
             task_id=reference.task_id,
@@ -290,7 +307,8 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
                 tasks=[told.to_dict()],
                 volcengine_conn_id=self.volcengine_conn_id,
                 deadline=iso(deadline),
-                poll_interval=self.query_interval,
+                # The trigger gives it up again; a leg for each time need not be one every few seconds.
+                poll_interval=giving_up.DOUBT_SECONDS if given_up else self.query_interval,
             ),
             method_name="execute_complete",
             timeout=dt.timedelta(seconds=max(0.0, deadline - time.time())) + _BACKSTOP,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,21 @@ def test_a_vendor_that_is_confused_for_a_while_costs_a_bulk_run_nothing(
     assert (summary["landed"], summary["submits"], summary["possibly_billed"]) == (2, 2, 0)
     assert bench.accepted == 2
     assert bench.states() == ["landed", "landed"]
+
+
+@pytest.mark.parametrize("mode", [{}, {"deferrable": False}, {"deferrable": False, "mode": "reschedule"}])
+def test_a_vendor_that_is_confused_for_a_while_costs_a_sensor_no_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, mode: dict[str, Any]
+) -> None:
+    quick(monkeypatch, grace_seconds=0.1, lasting_seconds=0.1)
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 600.0)
+    bench.emu.add_fault("query:race,status=not_found,seconds=3")
+    reference = bench.submit()
+    result = bench.wait(reference, poke_interval=0.2, **mode)
+
+    assert "expired" not in bench.states()
+    assert bench.land(result)["uri"] == bench.output
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
 
 
 def test_a_run_that_stops_does_not_call_what_it_gave_up_left_out(
