@@ -30,7 +30,7 @@ from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger
 from airflow_provider_jimeng.hooks.lineage import tell_collector
 from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
-from airflow_provider_jimeng.hooks.waiting import wait_on_worker
+from airflow_provider_jimeng.hooks.waiting import current_run_start, wait_on_worker
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.counting import raw_submit
@@ -263,7 +263,7 @@ class JimengHook(VolcengineHook):
         return self._submit(request, slot_timeout, probe)
 
     def _submit(self, request: Request, slot_timeout: float, probe: bool | None = None) -> str:
-        wanted, supersede = self.look_at_inputs(self.want(request))
+        wanted, supersede = self.look_at_inputs(self.want(request), since=current_run_start())
         self.probe_if_new(wanted, supersede, probe=probe)
         in_hand = wait_on_worker(
             lambda: self.ensure(wanted, supersede=supersede), timeout=slot_timeout, key=wanted.key

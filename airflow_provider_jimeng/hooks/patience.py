@@ -16,7 +16,11 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from airflow_provider_jimeng.exceptions import JimengLedgerError, JimengLedgerUnavailableError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengLedgerError,
+    JimengLedgerUnavailableError,
+)
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 P = ParamSpec("P")
@@ -44,7 +48,7 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(work)
     def patient(*args: P.args, **kwargs: P.kwargs) -> T:
         since: float | None = None
-        tries, stopping = 0, _stopping_of(args)
+        tries, stopping, renew_from = 0, _stopping_of(args), 0.0
         while True:
             began = time.monotonic()
             try:
@@ -62,11 +66,16 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
                 delay = backoff_delay(tries, base=1.0, cap=15.0, jitter=spread)
                 tries += 1
                 _pause(min(delay, left), stopping)
+                if _was_given_another_address(_hook_of(args)):
+                    _forget_hook(args)
             except JimengLedgerError as error:
-                if not _was_given_another_address(_hook_of(args)):
+                now = time.monotonic()
+                # Some secrets backends give another password each time: once in a while is no hot loop.
+                if now < renew_from or not _was_given_another_address(_hook_of(args)):
                     raise
+                renew_from = now + PATIENCE_SECONDS
                 log.warning("%s Its address was changed meanwhile: going on with the new one.", error.message)
-            _forget_hook(args)
+                _forget_hook(args)
 
     return patient
 
@@ -94,7 +103,11 @@ def _was_given_another_address(hook: object) -> bool:
     from airflow_provider_jimeng.hooks.ledger import ledger_url
 
     ledger = getattr(hook, "__dict__", {}).get("ledger")
-    return ledger is not None and not ledger.is_at(ledger_url())
+    try:
+        return ledger is not None and not ledger.is_at(ledger_url())
+    except JimengError:
+        # What can't be read now tells of no change: the hook knows its connections, and keeps them.
+        return False
 
 
 def _forget_hook(args: tuple[object, ...]) -> None:

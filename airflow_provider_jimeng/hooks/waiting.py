@@ -22,6 +22,17 @@ log = logging.getLogger(__name__)
 _MOST_PAUSE = 300.0
 
 
+def current_run_start() -> float | None:
+    """Return when the DAG run began that this ``@task`` is part of, in epoch seconds; ``None`` outside."""
+    from airflow.providers.common.compat.sdk import get_current_context
+
+    try:
+        began = getattr(get_current_context().get("dag_run"), "start_date", None)
+    except RuntimeError:
+        return None
+    return None if began is None else float(began.timestamp())
+
+
 def wait_on_worker(
     attempt: Callable[[], Ensured],
     *,
@@ -49,10 +60,11 @@ def wait_on_worker(
             told = outcome.reason
         left = until - clock()
         if left <= 0:
+            slots = f"{outcome.in_use} of {outcome.limit} slots in use"
+            why = "a task that was given up may be there after all" if outcome.reason == "given_up" else slots
             raise JimengNoSlotError(
-                f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {outcome.in_use} of "
-                f"{outcome.limit} slots in use). Nothing was paid by this wait; a retry keeps its "
-                "place in the queue",
+                f"No task could be submitted within {timeout:.0f} s ({outcome.reason}: {why}). Nothing was "
+                "paid by this wait; a retry goes on with it",
                 content_key=key,
             )
         # Short enough to take a slot soon after it is free: the look-up is one query of the ledger. What was

@@ -45,8 +45,8 @@ def refusal_error(outcome: SubmitOutcome, key: str) -> JimengError:
 def stopped_error(key: str) -> JimengStoppedError:
     """Return the error of a submit that was not made because its task was told to stop."""
     return JimengStoppedError(
-        "This task was told to stop before it submitted: nothing was created and nothing was paid for this "
-        "content. A later try of the task goes on here",
+        "This task was told to stop before it submitted: this try created nothing and paid nothing. A later "
+        "try of the task goes on here",
         content_key=key,
     )
 

@@ -55,7 +55,7 @@ def shielded(work: Callable[[], T], *, stay: float, withdraw: Callable[[], None]
         thread.start()
         ended.wait()
     except BaseException as interruption:
-        if isinstance(interruption, RuntimeError) and thread.ident is None:
+        if type(interruption) is RuntimeError and thread.ident is None and not thread.is_alive():
             # This process can't start another thread. The send needs one too, and will say that it is unsent.
             return work()
         withdraw()
@@ -67,15 +67,18 @@ def shielded(work: Callable[[], T], *, stay: float, withdraw: Callable[[], None]
 
 
 def _stay(ended: threading.Event, seconds: float, interruption: BaseException) -> None:
-    log.warning(
-        "Interrupted (%s) in the middle of a submit: this process stays, %.0f s at most, until the ledger "
-        "knows what came of it.",
-        type(interruption).__name__,
-        seconds,
-    )
     until = time.monotonic() + seconds
+    told = False
     while not ended.is_set() and (left := until - time.monotonic()) > 0:
         try:
+            if not told:
+                told = True
+                log.warning(
+                    "Interrupted (%s) in the middle of a submit: this process stays, %.0f s at most, until "
+                    "the ledger knows what came of it.",
+                    type(interruption).__name__,
+                    seconds,
+                )
             ended.wait(left)
         except BaseException as another:
             log.warning("Interrupted again (%s): still staying.", type(another).__name__)

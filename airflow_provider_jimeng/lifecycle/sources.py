@@ -91,7 +91,14 @@ def superseded_by(wanted: Wanted, ledger: Ledger, *, since: float | None = None)
     if wanted.policies.on_input_changed == RESUBMIT and not _waits_to_be_stored(record, ledger):
         log.warning("Other bytes are behind %s: the content is submitted again.", " and ".join(changed))
         return record
-    log.info("Other bytes are behind %s; task %s is kept.", " and ".join(changed), record.task_id)
+    chosen = wanted.policies.on_input_changed != RESUBMIT
+    log.log(
+        logging.INFO if chosen else logging.WARNING,
+        "Other bytes are behind %s; task %s is kept%s.",
+        " and ".join(changed),
+        record.task_id,
+        "" if chosen else ", since its result is not stored yet: a later run pays for a new one",
+    )
     return None
 
 

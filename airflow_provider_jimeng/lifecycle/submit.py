@@ -254,14 +254,13 @@ class Submitter:
             if send:
                 before = self.clock()
                 record = self._begin(record, before)
-            sent_at = self.clock()
             outcome = judge_submit(self._submit_once(record, body, before), now=time.time())
             if outcome.kind is SubmitKind.CREATED and outcome.task_id is not None:
                 kept = self._book.keep_id(record, outcome.task_id, outcome.request_id)
                 return InHand(kept, reused=False)
             if outcome.kind is SubmitKind.UNKNOWN:
                 # A connection that broke can't answer any more; one that was only slow still may.
-                slow = outcome.http_status is None and self.clock() - sent_at >= 0.9 * record.send_deadline
+                slow = outcome.http_status is None and self.clock() - before >= 0.9 * record.send_deadline
                 return self._unknown(record, outcome, wanted, slow=slow)
             submit_refused(record.scope, outcome)
             if send + 1 < _SENDS and self._may_send_again(outcome):

@@ -372,7 +372,7 @@ def event_of(event: Any, allowed: Sequence[str] = (FINISHED, DEADLINE, TURN)) ->
 def no_slot(event: Mapping[str, Any], key: str) -> JimengNoSlotError:
     """Return the error for a wait for a slot that went past its deadline."""
     return JimengNoSlotError(
-        f"No slot of the account came free until {event.get('deadline')}. Nothing was paid by this wait; a "
-        "retry keeps its place in the queue",
+        f"Nothing could be submitted until {event.get('deadline')}: no slot of the account came free, or a "
+        "task that was given up may be there after all. Nothing was paid by this wait; a retry goes on",
         content_key=key,
     )

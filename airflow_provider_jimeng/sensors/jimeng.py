@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -76,6 +77,7 @@ else:
 
 _BACKSTOP = dt.timedelta(minutes=30)
 _PENDING = frozenset({PollKind.WAIT, PollKind.HOLD})
+_UNDOUBTED = _PENDING | {PollKind.DEADLINE}
 
 
 class JimengTaskSensor(TellsLineage, BaseSensorOperator):
@@ -282,12 +284,14 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
     def _asked_on(self, watcher: Watcher, decision: PollDecision) -> PollDecision:
         """Return what to make of a verdict on a task that was given up: the vendor may have it after all."""
         record = watcher.record
-        if decision.kind in _PENDING or record is None or record.state is not TaskState.EXPIRED:
+        if decision.kind in _UNDOUBTED or record is None or record.state is not TaskState.EXPIRED:
             return decision
         back = revive(self.hook.ledger, self.hook.client, record)
         watcher.record = back.record
         if back.running:
-            return replace(decision, kind=PollKind.WAIT)
+            # The user's deadline ends every wait; another trigger would only tell of it again, at once.
+            late = time.time() >= (watcher.watched.deadline or math.inf)
+            return replace(decision, kind=PollKind.DEADLINE if late else PollKind.WAIT)
         if decision.kind is PollKind.SUCCEEDED or back.record.state is TaskState.EXPIRED:
             return decision
         return watcher.ask()

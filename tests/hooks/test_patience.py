@@ -16,11 +16,12 @@ import pytest
 from airflow_provider_jimeng.bulk import runner
 from airflow_provider_jimeng.bulk.submits import Patience
 from airflow_provider_jimeng.exceptions import JimengLedgerError, JimengLedgerUnavailableError
-from airflow_provider_jimeng.hooks import patience
+from airflow_provider_jimeng.hooks import compat, patience
+from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.ledger.engine import Database
 from airflow_provider_jimeng.ledger.store import Ledger
-from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
+from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator, JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun
 from tests.postgres import PostgresServer, free_port
@@ -168,3 +169,40 @@ def test_a_ledger_that_refuses_what_is_configured_fails_the_leg(
         bench.imitation(DagRun(), retries=0).finish()
     assert len(calls) == 1
     assert bench.accepted == 0
+
+
+def test_a_connection_that_falls_silent_with_the_ledger_costs_no_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger often is a database of the server that has Airflow's own."""
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 60.0)
+    away = [2]
+    claim, read = Ledger.claim, compat.read_connection
+
+    def fall_silent(ledger: Ledger, *given: Any, **named: Any) -> Any:
+        if away[0] > 0:
+            away[0] -= 1
+            raise JimengLedgerUnavailableError("away")
+        return claim(ledger, *given, **named)
+
+    def read_once(how: Any, conn_id: str) -> Any:
+        if away[0] < 2:
+            raise AirflowNotFoundException(conn_id)
+        return read(how, conn_id)
+
+    monkeypatch.setattr(Ledger, "claim", fall_silent)
+    monkeypatch.setattr("airflow_provider_jimeng.hooks.volcengine.read_connection", read_once)
+    monkeypatch.setattr(patience, "_pause", lambda *_: None)
+    submitting = DagRun().instance(
+        JimengSubmitTaskOperator, "submit", image_url=bench.image, video_url=bench.video, retries=0
+    )
+    submitting.a_try()
+    assert (away, bench.states(), bench.accepted) == ([0], ["submitted"], 1)
+
+
+def test_a_password_that_is_another_at_each_look_makes_no_hot_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_was_given_another_address", lambda hook: True)
+    leg = Leg(10_000, JimengLedgerError)
+    with pytest.raises(JimengLedgerError, match="silent"):
+        leg.run()
+    assert leg.begun == 2

@@ -13,12 +13,14 @@ from airflow_provider_jimeng.exceptions import (
     JimengMissingOutputError,
     JimengTaskExpiredError,
     JimengToleranceExceededError,
+    JimengWaitTimeoutError,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.revive import may_come_back, revive
 from airflow_provider_jimeng.policy import giving_up
+from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 
 from tests.legs import Bench, DagRun, quick
 from tests.lifecycle.test_decide import NOW, row
@@ -216,3 +218,17 @@ def test_only_what_the_vendor_may_still_have_is_asked_about() -> None:
     assert not may_come_back(row(TaskState.SUCCEEDED, task_id="1", submitted_at=NOW - 60), NOW)
     assert not may_come_back(row(TaskState.EXPIRED, task_id=None, submitted_at=NOW - 60), NOW)
     assert not may_come_back(None, NOW)
+
+
+@pytest.mark.parametrize("fault", ["query:html,times=0", "query:status,status=not_found,times=0"])
+def test_a_sensors_timeout_ends_its_wait_for_what_was_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 600.0)
+    reference = bench.submit()
+    bench.ledger.record_expired(bench.rows()[0], code=None, message="gone")
+    bench.emu.add_fault(fault)
+    waiting = DagRun().instance(JimengTaskSensor, "wait", task=reference, timeout=1.5)
+    with pytest.raises(JimengWaitTimeoutError, match="re-attaches"):
+        waiting.a_try()
+    assert len(waiting.deferrals) <= 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputChangedError
+from airflow_provider_jimeng.hooks import jimeng
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.ledger.records import Provenance
 from airflow_provider_jimeng.lifecycle.settle import settle_holders
@@ -181,6 +183,21 @@ def test_a_dag_run_that_was_cleared_later_looks_at_what_it_landed_before(bench: 
     JimengHook().look_at_inputs(wanted, since=began - 1.0)
     with pytest.raises(JimengInputChangedError):
         JimengHook().look_at_inputs(wanted, since=began + 1.0)
+
+
+def test_a_task_function_whose_dag_run_was_cleared_is_told_of_other_bytes(
+    bench: Bench, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[float] = [0.0]
+    monkeypatch.setattr(jimeng, "current_provenance", lambda: Provenance("dag", "run-1", "imitate"))
+    monkeypatch.setattr(jimeng, "current_run_start", lambda: began[0])
+    bench.imitate(image_url=shelf.url)
+    shelf.etag = '"two"'
+    JimengHook().submit_motion_imitation(shelf.url, bench.video)
+    began[0] = time.time()
+    with pytest.raises(JimengInputChangedError):
+        JimengHook().submit_motion_imitation(shelf.url, bench.video)
+    assert bench.accepted == 1
 
 
 def test_a_process_of_its_own_is_told_of_other_bytes(bench: Bench, shelf: Shelf) -> None:

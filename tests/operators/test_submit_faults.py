@@ -40,6 +40,7 @@ from tests.legs import Bench, DagRun, Deferred, Instance
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 #: Answers after which nobody knows whether a task was created.
 DOUBTFUL = {
@@ -191,6 +192,24 @@ def test_a_process_stays_for_an_answer_that_is_late_and_takes_its_task(
     bench.emu.add_fault("submit:delay,created=true,seconds=1.2")
     bench.imitate()
     assert Path(bench.output).exists()
+    assert bench.accepted == 1
+
+
+def test_a_process_stays_for_a_late_answer_also_where_the_ledger_was_slow(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_slowly(ledger: Ledger, record: TaskRecord) -> TaskRecord:
+        begun = begin(ledger, record)
+        time.sleep(0.4)
+        return begun
+
+    begin = Ledger.begin_send
+    monkeypatch.setattr(Ledger, "begin_send", begin_slowly)
+    monkeypatch.setattr(submit, "_LATE_SECONDS", 5.0)
+    bench.connect(submit_deadline=1.2, read_timeout=30)
+    bench.emu.add_fault("submit:delay,created=true,seconds=1.5")
+    bench.submit()
+    assert bench.states() == ["submitted"]
     assert bench.accepted == 1
 
 
