@@ -40,6 +40,7 @@ class Finished:
     :param stopped: why submits stopped early, ``None`` where they did not.
     :param unlanded: lines whose paid result could not be stored yet.
     :param sample: the first lines that landed, for those who ask where results came from.
+    :param strays_unlanded: tasks among ``unlanded`` that no line of the manifest asks for any more.
     :param store_away: whether it was the outputs' store that stopped them: a retry goes on once it is back.
     """
 
@@ -48,6 +49,7 @@ class Finished:
     unlanded: int
     sample: tuple[LandedLine, ...] = ()
     store_away: bool = False
+    strays_unlanded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,14 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
             return parked
         facts = _facts(tools, terms, began, slots(), time.time())
         summary = writer.finish(replace(facts, strays=tuple(run.strays.told)))
-        return Finished(summary, run.stopped, run.unlanded, tuple(sample.values()), run.store_away)
+        return Finished(
+            summary,
+            run.stopped,
+            run.unlanded,
+            tuple(sample.values()),
+            run.store_away,
+            run.strays_unlanded,
+        )
     finally:
         writer.close()
 
@@ -211,13 +220,14 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     where = f"See {summary['gallery_uri']} and {summary['report_uri']}"
     skipped = summary[str(Outcome.SKIPPED)]
     counts = ", ".join(f"{summary[str(each)]} {each}" for each in Outcome if summary[str(each)])
-    if bad > allowed:
+    left_out = skipped > finished.unlanded - finished.strays_unlanded
+    if bad > allowed and not (left_out and finished.store_away):
         raise JimengToleranceExceededError(
             f"{bad} of {summary['total']} items came to nothing, and tolerance allows {allowed} ({counts}). "
             "What landed is not paid again: correct what the report lists, and run the same manifest again. "
             f"{where}"
         )
-    if skipped > finished.unlanded:
+    if left_out:
         # A store comes back by itself, and then a retry does what is left; anything else waits for a person.
         kind = JimengLandingError if finished.store_away else JimengRunIncompleteError
         raise kind(

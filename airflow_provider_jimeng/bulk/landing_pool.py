@@ -144,7 +144,7 @@ class Landings:
         self._tools, self._terms = tools, terms
         self._post, self._tell, self._done, self._again, self._settle = post, tell, done, again, settle
         #: Lines whose paid result could not be stored yet.
-        self.unlanded = 0
+        self.unlanded = self.strays_unlanded = 0
         self._waiting: deque[Content] = deque()
         self._under_way = 0
         self._pool = ThreadPoolExecutor(
@@ -226,6 +226,7 @@ class Landings:
             content.troubles and now - content.trouble_since > self._terms.landing_patience
         ):
             self.unlanded += max(1, len(content.items))
+            self.strays_unlanded += content.stray
             self._settle(content, Outcome.SKIPPED, f"paid for, but not stored yet: {error.message}")
         else:
             if not content.troubles:

@@ -144,7 +144,8 @@ class Run:
                 if self._scout.over and not self._contents and not self._take_strays():
                     self._tell(final=True)
                     return None
-                if leg and self._is_idle():
+                # Without a content at work the ledger was silent when it was asked for strays: ask it again.
+                if leg and self._contents and self._is_idle():
                     self._tell(final=True)
                     return self._park()
                 self._await_event()
@@ -183,6 +184,11 @@ class Run:
         return self._landings.unlanded
 
     @property
+    def strays_unlanded(self) -> int:
+        """Of these, tasks that no line asks for any more."""
+        return self._landings.strays_unlanded
+
+    @property
     def _open(self) -> int:
         return len(self._watching) + self._submits.trying
 
@@ -202,7 +208,8 @@ class Run:
         # What is at the vendor is bounded by its slots; to count it too left slots beyond 500 empty.
         if len(self._contents) - len(self._watching) >= _IN_MEMORY * ahead:
             return False
-        full = sum(len(each.pending) >= ahead for each in windows)
+        now = time.monotonic()
+        full = sum(each.has_enough(ahead, now) for each in windows)
         return full < max(self._terms.products, len(windows), 1)
 
     def _take(self) -> None:

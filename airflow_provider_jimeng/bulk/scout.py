@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
 _THREADS = 8
+#: For how long the store of an input that was waited for in vain fails further lines at once.
+_INPUTS_AWAY_SECONDS = 600.0
 _UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
 _PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
 
@@ -100,7 +102,7 @@ class Scout:
         self._found: queue.Queue[Found | BaseException | None] = queue.Queue(maxsize=max(terms.ahead, 1))
         self._closed = threading.Event()
         self._store_away: JimengError | None = None
-        self._inputs_away = False
+        self._inputs_away_until = 0.0
         self._over = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jimeng-bulk-scout")
         self._thread = threading.Thread(target=self._read, name="jimeng-bulk-reader", daemon=True)
@@ -211,17 +213,19 @@ class Scout:
         self, error: JimengLandingError | JimengLedgerError | JimengInputStoreError, began: float, tries: int
     ) -> bool:
         """Wait for a store or a ledger in trouble; return whether to look again."""
-        if self._closed.is_set() or self._store_away is not None:
-            return False
-        of_input = isinstance(error, JimengInputStoreError)
-        if of_input and self._inputs_away:
-            return False
-        of_output = isinstance(error, JimengLandingError)
-        patience = self._terms.landing_patience if of_output else self._terms.ledger_patience
-        if time.monotonic() - began > patience:
-            # The store of some inputs fails their lines; the others go on, and don't wait for it again.
-            self._inputs_away = self._inputs_away or of_input
-            self._store_away = error if of_output else None
+        now = time.monotonic()
+        if isinstance(error, JimengInputStoreError):
+            # It fails its own lines; those that come soon after them don't wait for it again.
+            if now - began > self._terms.input_patience:
+                self._inputs_away_until = now + _INPUTS_AWAY_SECONDS
+            tired = now < self._inputs_away_until
+        elif isinstance(error, JimengLandingError):
+            if now - began > self._terms.landing_patience:
+                self._store_away = error
+            tired = self._store_away is not None
+        else:
+            tired = now - began > self._terms.ledger_patience
+        if tired or self._closed.is_set():
             return False
         if not tries:
             log.warning(

@@ -68,14 +68,32 @@ class Strays:
         while rows := self._tools.ledger.not_landed(scope, since, after=self._after, limit=_AT_ONCE):
             standing = self._tools.ledger.latest_many({each.content_key for each in rows})
             self._after = rows[-1].id
-            found = [
-                self._content(each)
+            strays = [
+                each
                 for each in rows
                 if each.content_key[-16:] not in self._asked_for and standing[each.content_key].id == each.id
             ]
+            found = [self._content(each) for each in strays if self._may_ask(each)]
             if found:
                 return found
         return []
+
+    def _may_ask(self, record: TaskRecord) -> bool:
+        """
+        Return whether the connection can ask about a row; tell of it where not.
+
+        Another account would be told that there is no such task, and a paid one that runs would be given up.
+        """
+        settings = self._tools.settings
+        if record.scope == settings.scope(record.scope.req_key):
+            return True
+        error = (
+            f"it was submitted as account {record.scope.account!r} at {record.scope.endpoint}, and the "
+            f"connection {settings.conn_id!r} is another, which can't ask about it. It stays paid and known: "
+            "the same line with the connection that it was submitted with brings it home"
+        )
+        self.ended(Content(self._wanted(record), [], record=record, stray=True), error)
+        return False
 
     def _content(self, record: TaskRecord) -> Content:
         log.warning(
@@ -84,7 +102,10 @@ class Strays:
             record.task_id,
             record.content_key,
         )
-        wanted = Wanted(
+        return Content(self._wanted(record), [], record=record, stray=True)
+
+    def _wanted(self, record: TaskRecord) -> Wanted:
+        return Wanted(
             key=record.content_key,
             scope=record.scope,
             inputs=record.inputs,
@@ -95,7 +116,6 @@ class Strays:
             provenance=record.provenance,
             policies=self._terms.policies,
         )
-        return Content(wanted, [], record=record, stray=True)
 
     def landed(self, content: Content) -> None:
         """Note that a result is stored."""

@@ -25,8 +25,8 @@ from airflow_provider_jimeng.exceptions import (
     JimengThrottledError,
 )
 from airflow_provider_jimeng.ledger.records import LostRace
-from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
+from airflow_provider_jimeng.lifecycle.revive import may_come_back
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class Submits:
             self._wait_out(content, error)
             window.pending.appendleft(content)
         elif isinstance(error, JimengInputStoreError) and not self._is_tired_of(
-            content, self._terms.ledger_patience
+            content, self._terms.input_patience
         ):
             # It could not be presigned, before the claim. Other inputs may be elsewhere.
             content.trouble(
@@ -313,7 +313,7 @@ class Submits:
         for window in self.windows:
             while window.pending:
                 content = window.pending.popleft()
-                given_up = content.record is not None and content.record.state is TaskState.EXPIRED
+                given_up = may_come_back(content.record, time.time())
                 # It was paid for, whatever stopped the run: "left out" would say that it was not.
                 self._settle(content, Outcome.EXPIRED if given_up else Outcome.SKIPPED, self.stopped)
 

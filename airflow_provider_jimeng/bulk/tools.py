@@ -83,6 +83,8 @@ class Terms:
     :param landing_patience: seconds for which the landing of a result is tried while its store is in trouble,
         and for which submits wait for a store that can't be looked at before them.
     :param ledger_patience: seconds for which a silent ledger is waited for.
+    :param input_patience: seconds for which the store of an input is waited for; then its lines fail. A leg
+        has little: it reads the same lines anew, and what stands behind them waits.
     :param landers: results that are landed at once; more of them while many wait.
     :param ahead: contents of a product that are looked up and inspected ahead of its window.
     :param products: how many products the lines are of, as far as that is known.
@@ -99,6 +101,7 @@ class Terms:
     poll_interval: float | None = None
     landing_patience: float = 3600.0
     ledger_patience: float = 300.0
+    input_patience: float = 300.0
     landers: int = 4
     ahead: int = 100
     products: int = 1

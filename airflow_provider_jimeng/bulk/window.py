@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.3
 #: How often a full house is asked whether its holders are still alive, as a claim does.
 _SETTLE_SECONDS = 10.0
+#: What is to be tried within this time counts as work that is there.
+_SOON_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -61,6 +63,12 @@ class Window:
     def may_try(self) -> bool:
         """Return whether there is something to submit, and no reason to think that it will be refused."""
         return bool(self.pending) and self.allowance > 0
+
+    def has_enough(self, ahead: int, now: float) -> bool:
+        """Return whether as many contents as are read ahead wait for a slot; one given up waits for none."""
+        if len(self.pending) < ahead:
+            return False
+        return sum(each.not_before <= now + _SOON_SECONDS for each in self.pending) >= ahead
 
     def tried(self) -> int:
         """Note that a submit begins; return how many slots had come free by then."""

@@ -76,6 +76,8 @@ _BACKSTOP = dt.timedelta(hours=13)
 _SHARED_LOOK_SECONDS = 60.0
 #: Contents that a deferring leg reads ahead: each leg does it anew.
 _AHEAD_OF_A_LEG = 20
+#: Seconds for which a deferring leg waits for the store of an input.
+_LEGS_INPUT_PATIENCE = 10.0
 #: What a deferral takes beyond its trigger's hold: to the triggerer, and back to a worker.
 _WAY_BACK_SECONDS = 3.0
 
@@ -298,7 +300,8 @@ class JimengBatchOperator(JimengOperator):
         interval = None if self.poke_interval is None else seconds_of(self.poke_interval, "poke_interval")
         more: dict[str, Any] = {}
         if self.deferrable:
-            more = {"ahead": _AHEAD_OF_A_LEG, "blind": settling.hold_seconds() + _WAY_BACK_SECONDS}
+            blind = settling.hold_seconds() + _WAY_BACK_SECONDS
+            more = {"ahead": _AHEAD_OF_A_LEG, "blind": blind, "input_patience": _LEGS_INPUT_PATIENCE}
         return Terms(
             provenance_of(context),
             self._policies(),

@@ -1,0 +1,149 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What was given up, or belongs to another account, holds nobody up and is not given up for good."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_jimeng.bulk import landing_pool, scout, submits
+from airflow_provider_jimeng.bulk.job import Finished, judge
+from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
+from airflow_provider_jimeng.exceptions import (
+    JimengLandingError,
+    JimengLedgerUnavailableError,
+    JimengToleranceExceededError,
+)
+from airflow_provider_jimeng.ledger import engine
+from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.policy import giving_up
+
+from tests.bulk.kit import Works, items, outcomes
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    with Emulator(EmulatorConfig(concurrency=4, duration=0.1, results="cheap")) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def works(emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works]:
+    for each in (landing_pool, scout, submits):
+        monkeypatch.setattr(each, "backoff_delay", lambda *_, **__: 0.02, raising=False)
+    made = Works(emu, tmp_path)
+    yield made
+    made.ledger.close()
+    engine._registry.databases.pop(f"sqlite:///{tmp_path}/ledger.db", None)
+
+
+def give_up(works: Works, names: range) -> None:
+    """Have tasks that the vendor no longer knows, and that were given up this minute."""
+    works.run(items(works.emu, names))
+    with sqlite3.connect(works.folder / "ledger.db") as database:
+        database.execute(
+            "UPDATE jimeng_tasks SET state = 'expired', task_id = 'gone-' || id, landed_at = NULL, "
+            "finished_at = ?, submitted_at = submitted_at - 300",
+            (time.time(),),
+        )
+        database.execute("DELETE FROM jimeng_landings")
+    database.close()
+
+
+def test_what_was_given_up_is_no_work_that_is_read_ahead(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_up(works, range(12))
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 8.0)
+    monkeypatch.setattr(giving_up, "DOUBT_SECONDS", 8.0)
+    began = time.monotonic()
+    first: list[float] = []
+
+    def ensure(wanted: Any, **how: Any) -> Any:
+        got = works.tools([], wanted.provenance).ensure(wanted, **how)
+        if works.accepted > 12 and not first:
+            first.append(time.monotonic() - began)
+        return got
+
+    fates = works.run(items(emu, range(16)), "run-2", ahead=5, tools={"ensure": ensure})
+
+    assert outcomes(fates) == {"expired": 12, "landed": 4}
+    assert first[0] < 6.0
+    assert time.monotonic() - began > 7.0
+
+
+def test_a_row_of_another_account_is_told_of_and_not_asked_about(works: Works, emu: Emulator) -> None:
+    emu.configure(duration=3600.0)
+    left = works.leg(items(emu, "ab"), [])
+    assert left is not None
+    assert len(left.open) == 2
+    works.settings = replace(works.settings, account="another")
+    asked = emu.ledger()["totals"]["queries"]
+    run = works.prepare([], [], whole=True)
+    assert run.run() is None
+
+    assert {each.task_id for each in run.strays.told} == {each.task_id for each in left.open}
+    assert all("another, which can't ask" in str(each.error) for each in run.strays.told)
+    assert {works.ledger.get(each.id).state for each in left.open} == {TaskState.SUBMITTED}  # type: ignore[union-attr]
+    assert emu.ledger()["totals"]["queries"] == asked
+
+
+def test_a_leg_that_is_done_asks_a_silent_ledger_again_instead_of_waiting_for_nothing(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.run(items(emu, range(3)))
+    until = time.monotonic() + 1.0
+    usual = Ledger.not_landed
+
+    def silent(ledger: Ledger, *given: Any, **named: Any) -> Any:
+        if time.monotonic() < until:
+            raise JimengLedgerUnavailableError("away")
+        return usual(ledger, *given, **named)
+
+    monkeypatch.setattr(Ledger, "not_landed", silent)
+    fates: list[Any] = []
+    assert works.prepare(items(emu, range(3)), fates, "run-2", whole=True).run(leg=True) is None
+    assert outcomes(fates) == {"reused": 3}
+
+
+def test_a_run_that_its_store_stopped_is_tried_again_though_a_task_was_given_up(
+    works: Works, emu: Emulator
+) -> None:
+    give_up(works, range(1))
+    release = threading.Event()
+
+    def ensure(wanted: Any, **how: Any) -> Any:
+        if works.ledger.latest(wanted.key) is None:
+            raise JimengLandingError("503 Slow Down")
+        release.set()
+        return works.tools([], wanted.provenance).ensure(wanted, **how)
+
+    fates = works.run(items(emu, range(4)), "run-2", tools={"ensure": ensure}, landing_patience=0.3)
+    told = outcomes(fates)
+    assert release.is_set()
+    assert told == {"expired": 1, "skipped": 3}
+
+    names = ("landed", "reused", "failed", "expired", "unknown", "invalid", "skipped")
+    summary = {name: told.get(name, 0) for name in names}
+    summary |= {"total": 4, "gallery_uri": "gallery", "report_uri": "report"}  # type: ignore[dict-item]
+    run = works.runs[-1]
+    with pytest.raises(JimengLandingError, match="left out") as raised:
+        judge(Finished(summary, run.stopped, run.unlanded, store_away=run.store_away), 0)
+    assert raised.value.retry_helps
+    with pytest.raises(JimengToleranceExceededError):
+        judge(Finished(summary, run.stopped, run.unlanded, store_away=False), 0)
+
+
+def test_a_stray_that_is_not_stored_yet_does_not_hide_lines_that_were_left_out() -> None:
+    summary = dict.fromkeys(("landed", "reused", "failed", "expired", "unknown", "invalid"), 0)
+    summary |= {"skipped": 1, "total": 1, "gallery_uri": "gallery", "report_uri": "report"}  # type: ignore[dict-item]
+    with pytest.raises(Exception, match="the budget is spent"):
+        judge(Finished(summary, "the budget is spent", 1, strays_unlanded=1), 0)
