@@ -15,6 +15,7 @@ from airflow_provider_jimeng.bulk.report import ReportWriter, RunFacts, Timeline
 from airflow_provider_jimeng.bulk.runner import Run
 from airflow_provider_jimeng.exceptions import (
     JimengInputError,
+    JimengInputStoreError,
     JimengLandingError,
     JimengLedgerError,
     JimengRunIncompleteError,
@@ -41,6 +42,7 @@ class Finished:
     :param unlanded: lines whose paid result could not be stored yet.
     :param sample: the first lines that landed, for those who ask where results came from.
     :param strays_unlanded: tasks among ``unlanded`` that no line of the manifest asks for any more.
+    :param inputs_away: lines that failed since the store of their inputs did not answer.
     :param store_away: whether it was the outputs' store that stopped them: a retry goes on once it is back.
     """
 
@@ -50,6 +52,7 @@ class Finished:
     sample: tuple[LandedLine, ...] = ()
     store_away: bool = False
     strays_unlanded: int = 0
+    inputs_away: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
             tuple(sample.values()),
             run.store_away,
             run.strays_unlanded,
+            run.inputs_away,
         )
     finally:
         writer.close()
@@ -210,6 +214,7 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     Raise what the outcome of a run means.
 
     :raises JimengToleranceExceededError: more items came to nothing than may.
+    :raises JimengInputStoreError: so many did since their inputs' store did not answer; a retry goes on.
     :raises JimengLandingError: the store was in trouble for too long: paid results could not be stored, or
         items not be submitted; a retry goes on.
     :raises JimengRunIncompleteError: submits stopped early.
@@ -221,6 +226,11 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     skipped = summary[str(Outcome.SKIPPED)]
     counts = ", ".join(f"{summary[str(each)]} {each}" for each in Outcome if summary[str(each)])
     left_out = skipped > finished.unlanded - finished.strays_unlanded
+    if bad > allowed >= bad - finished.inputs_away:
+        raise JimengInputStoreError(
+            f"The store of the inputs of {finished.inputs_away} items, of {summary['total']}, did not answer "
+            f"({counts}). Nothing was paid for those; a retry asks it again and goes on. {where}"
+        )
     if bad > allowed and not (left_out and finished.store_away):
         raise JimengToleranceExceededError(
             f"{bad} of {summary['total']} items came to nothing, and tolerance allows {allowed} ({counts}). "

@@ -184,6 +184,11 @@ class Run:
         return self._landings.unlanded
 
     @property
+    def inputs_away(self) -> int:
+        """Lines that failed since the store of their inputs did not answer."""
+        return len(self._scout.inputs_away) + self._submits.inputs_away
+
+    @property
     def strays_unlanded(self) -> int:
         """Of these, tasks that no line asks for any more."""
         return self._landings.strays_unlanded

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 200
 _THREADS = 8
 #: For how long the store of an input that was waited for in vain fails further lines at once.
-_INPUTS_AWAY_SECONDS = 600.0
+_INPUTS_AWAY_SECONDS = 120.0
 _UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
 _PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
 
@@ -103,6 +103,8 @@ class Scout:
         self._closed = threading.Event()
         self._store_away: JimengError | None = None
         self._inputs_away_until = 0.0
+        #: Lines that failed for it.
+        self.inputs_away: list[int] = []
         self._over = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jimeng-bulk-scout")
         self._thread = threading.Thread(target=self._read, name="jimeng-bulk-reader", daemon=True)
@@ -184,7 +186,7 @@ class Scout:
     def _look(
         self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
     ) -> Found:
-        began = time.monotonic()
+        began, away_since = time.monotonic(), None
         for tries in itertools.count():
             try:
                 if tries:
@@ -196,10 +198,15 @@ class Scout:
                 outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
                 return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
             except (JimengLandingError, JimengLedgerError, JimengInputStoreError) as error:
-                if error.retry_helps and self._bears(error, began, tries):
+                of_input = isinstance(error, JimengInputStoreError)
+                # What was waited for before was something else.
+                away_since = (away_since or time.monotonic()) if of_input else None
+                if error.retry_helps and self._bears(error, away_since or began, tries):
                     continue
                 if isinstance(error, JimengLedgerError):
                     raise
+                if of_input and error.retry_helps:
+                    self.inputs_away.append(item.line)
                 away = error.retry_helps and isinstance(error, JimengLandingError)
                 outcome = Outcome.SKIPPED if away else outcome_of(error)
                 fate = fate_of(item, outcome, key=wanted.key, record=record, error=error)

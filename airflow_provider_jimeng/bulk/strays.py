@@ -85,7 +85,7 @@ class Strays:
         Another account would be told that there is no such task, and a paid one that runs would be given up.
         """
         settings = self._tools.settings
-        if record.scope == settings.scope(record.scope.req_key):
+        if settings.may_ask_about(record.scope.account, record.scope.endpoint):
             return True
         error = (
             f"it was submitted as account {record.scope.account!r} at {record.scope.endpoint}, and the "

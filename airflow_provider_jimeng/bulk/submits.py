@@ -99,6 +99,8 @@ class Submits:
         self.stopped: str | None = None
         #: Whether that was a store in trouble, which passes without anybody's doing.
         self.store_away = False
+        #: Lines that failed since the store of their inputs did not answer.
+        self.inputs_away = 0
         #: Contents whose input the vendor refused; asking again is in vain.
         self.refused: dict[str, JimengError] = {}
         self._windows: dict[Scope, Window] = {}
@@ -283,6 +285,8 @@ class Submits:
         else:
             if error.code is not None:
                 self.refused[content.key] = error
+            if isinstance(error, JimengInputStoreError) and error.retry_helps:
+                self.inputs_away += len(content.items)
             self._settle(content, outcome_of(error), error)
 
     def _is_tired_of(self, content: Content, patience: float) -> bool:

@@ -36,6 +36,9 @@ DEFAULT_SUBMIT_QPS = 1.0
 DEFAULT_QUERY_QPS = 5.0
 
 
+_UNNAMED = "ak-"
+
+
 def account_digest(access_key: str) -> str:
     """
     Name an account after its access key, without showing the key.
@@ -43,7 +46,7 @@ def account_digest(access_key: str) -> str:
     The ledger keeps history and slots under this name; a rotated key is another account, which is why the
     connection's ``account`` extra exists.
     """
-    return "ak-" + hashlib.sha256(access_key.encode("utf-8")).hexdigest()[:24]
+    return _UNNAMED + hashlib.sha256(access_key.encode("utf-8")).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,11 @@ class AccountSettings:
             return False
         same_key = self.credentials.access_key == later.credentials.access_key
         return self.account == later.account or same_key or (self._nameless and later._nameless)
+
+    def may_ask_about(self, account: str, endpoint: str) -> bool:
+        """Return whether a row of the ledger can be this account's: one without a name may have a new key."""
+        unnamed = self._nameless and account.startswith(_UNNAMED)
+        return self.endpoint_name == endpoint and (self.account == account or unnamed)
 
     @property
     def _nameless(self) -> bool:

@@ -77,7 +77,7 @@ _SHARED_LOOK_SECONDS = 60.0
 #: Contents that a deferring leg reads ahead: each leg does it anew.
 _AHEAD_OF_A_LEG = 20
 #: Seconds for which a deferring leg waits for the store of an input.
-_LEGS_INPUT_PATIENCE = 10.0
+_LEGS_INPUT_PATIENCE = 30.0
 #: What a deferral takes beyond its trigger's hold: to the triggerer, and back to a worker.
 _WAY_BACK_SECONDS = 3.0
 

@@ -15,8 +15,10 @@ import pytest
 
 from airflow_provider_jimeng.bulk import landing_pool, scout, submits
 from airflow_provider_jimeng.bulk.job import Finished, judge
+from airflow_provider_jimeng.client.settings import account_digest
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.exceptions import (
+    JimengInputStoreError,
     JimengLandingError,
     JimengLedgerUnavailableError,
     JimengToleranceExceededError,
@@ -147,3 +149,29 @@ def test_a_stray_that_is_not_stored_yet_does_not_hide_lines_that_were_left_out()
     summary |= {"skipped": 1, "total": 1, "gallery_uri": "gallery", "report_uri": "report"}  # type: ignore[dict-item]
     with pytest.raises(Exception, match="the budget is spent"):
         judge(Finished(summary, "the budget is spent", 1, strays_unlanded=1), 0)
+
+
+def test_a_row_from_before_a_nameless_accounts_key_was_rotated_is_asked_about(
+    works: Works, emu: Emulator
+) -> None:
+    old, new = (account_digest(each) for each in ("AKLTold", works.settings.credentials.access_key))
+    works.settings = replace(works.settings, account=old)
+    emu.configure(duration=0.3)
+    left = works.leg(items(emu, "ab"), [])
+    assert left is not None
+    works.settings = replace(works.settings, account=new)
+    run = works.prepare([], [], whole=True, poll_interval=0.1)
+    assert run.run() is None
+    assert len(run.strays.told) == len(left.open) == 2
+    assert all(each.uri for each in run.strays.told)
+
+
+def test_lines_whose_inputs_store_was_away_are_tried_again_by_a_retry() -> None:
+    summary = dict.fromkeys(("landed", "reused", "expired", "unknown", "invalid", "skipped"), 0)
+    summary |= {"failed": 3, "total": 9, "gallery_uri": "gallery", "report_uri": "report"}  # type: ignore[dict-item]
+    with pytest.raises(JimengInputStoreError, match="a retry asks it again") as raised:
+        judge(Finished(summary, None, 0, inputs_away=3), 0)
+    assert raised.value.retry_helps
+    with pytest.raises(JimengToleranceExceededError):
+        judge(Finished(summary, None, 0, inputs_away=2), 0)
+    judge(Finished(summary, None, 0, inputs_away=2), 3)

@@ -180,7 +180,8 @@ def test_an_inputs_store_that_stays_away_fails_its_own_lines_and_no_other(
     works: Works, emu: Emulator, where: str
 ) -> None:
     tools = keys_away(works, where, times=10_000)
-    fates = works.run(items(emu, range(8)), tools=tools, ledger_patience=0.3)
+    fates = works.run(items(emu, range(8)), tools=tools, input_patience=0.3)
 
     assert outcomes(fates) == {"failed": 1, "landed": 7}
     assert works.accepted == 7
+    assert works.runs[-1].inputs_away == 1

@@ -123,7 +123,7 @@ def test_a_task_that_was_told_to_stop_submits_nothing(
         return usual(self, key)
 
     monkeypatch.setattr(Ledger, "latest", told)
-    with pytest.raises(JimengStoppedError, match="nothing was paid"):
+    with pytest.raises(JimengStoppedError, match="paid nothing"):
         instance.leg()
     monkeypatch.undo()
     assert bench.rows() == []
