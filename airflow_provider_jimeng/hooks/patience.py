@@ -38,8 +38,9 @@ def bears_a_silent_ledger(work: Callable[P, T]) -> Callable[P, T]:
     Run a task's leg again while the ledger does not answer, for up to five minutes.
 
     From the top, as a retry would: a leg begins with what the ledger knows, so running it twice pays nothing.
-    And, as a retry would, with the connections as they are by then: a run lasts for days, and the password
-    that it has read on its first one is refused once somebody has changed it.
+    With the connections that it has, which may be as silent as the ledger. They are read anew where another
+    address is configured for the ledger by then: a run lasts for days, and the password that it has read on
+    its first one is refused once somebody has changed it.
 
     :raises JimengLedgerUnavailableError: it was silent for longer.
     :raises JimengLedgerError: it refuses the address that is configured now, too.
