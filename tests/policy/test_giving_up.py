@@ -33,7 +33,7 @@ def asked(observation: Observation, now: float = GIVEN_UP + 5 * 3600) -> float |
     [
         (0.0, DOUBT_SECONDS),
         (PROOF_SECONDS - DOUBT_SECONDS, DOUBT_SECONDS),
-        (PROOF_SECONDS - 1.5, 1.5),
+        (PROOF_SECONDS - 0.5, 0.5),
         (PROOF_SECONDS, None),
         (5 * 3600.0, None),
     ],
