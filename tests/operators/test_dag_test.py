@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,7 +69,12 @@ def file(airflow_home: Path) -> Iterator[Path]:
 def metadata(airflow_metadata: str, tmp_path: Path) -> str:
     """Return the URL of a copy of the home's metadata database: what runs here leaves no rows to others."""
     path = tmp_path / "airflow.db"
-    shutil.copyfile(airflow_metadata.removeprefix("sqlite:///"), path)
+    with (
+        # Not a copy of the file: what was written last may stand in its write-ahead log.
+        contextlib.closing(sqlite3.connect(airflow_metadata.removeprefix("sqlite:///"))) as home,
+        contextlib.closing(sqlite3.connect(path)) as mine,
+    ):
+        home.backup(mine)
     return f"sqlite:///{path}"
 
 
