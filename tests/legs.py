@@ -77,6 +77,8 @@ class Deferred:
     kwargs: str
     method: str
     timeout: dt.timedelta | None
+    #: What the next leg's method is given beside the event, as JSON.
+    handed_on: str = "{}"
 
     def trigger(self) -> Any:
         """Create the trigger anew from its stored arguments."""
@@ -190,7 +192,13 @@ class Instance:
                 value = contextvars.copy_context().run(self._execute, operator, context, deferred, event)
         except TaskDeferred as stop:
             classpath, kwargs = stop.trigger.serialize()
-            left = Deferred(classpath, json.dumps(kwargs), stop.method_name, _delta(stop.timeout))
+            left = Deferred(
+                classpath,
+                json.dumps(kwargs),
+                stop.method_name,
+                _delta(stop.timeout),
+                json.dumps(stop.kwargs or {}),
+            )
             self.story.append(left)
             return left
         except AirflowRescheduleException as stop:
@@ -210,6 +218,7 @@ class Instance:
         if deferred is None:
             return operator.execute(context)
         told = {"error": event} if deferred.method == "__fail__" else {"event": event}
+        told = {**json.loads(deferred.handed_on), **told}
         return operator.resume_execution(deferred.method, told, context)
 
     def watch(self, deferred: Deferred) -> dict[str, Any]:

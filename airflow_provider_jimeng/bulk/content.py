@@ -24,7 +24,7 @@ from airflow_provider_jimeng.media.target import NOTE, SAFE_FOLDER, Target
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
     from airflow_provider_jimeng.lifecycle.land import Landed
-    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+    from airflow_provider_jimeng.lifecycle.wanted import Superseded, Wanted
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +44,7 @@ class Content:
 
     wanted: Wanted
     items: list[Item]
-    supersede: TaskRecord | None = None
+    supersede: Superseded | None = None
     record: TaskRecord | None = None
     url: str | None = field(default=None, repr=False)
     url_until: float = 0.0

@@ -27,7 +27,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengOutputExistsError,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT
+from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Missing
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Landings:
         early = record is not None and record.state is TaskState.SUCCEEDED and error.retry_helps
         if isinstance(error, JimengMissingOutputError) and not early:
             if content.wanted.policies.on_missing_output == RESUBMIT and not content.stray:
-                content.supersede = content.record
+                content.supersede = None if content.record is None else Missing(content.record)
                 content.calm()
                 self._again(content)
             else:

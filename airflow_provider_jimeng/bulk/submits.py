@@ -96,7 +96,7 @@ class Submits:
         self._tools, self._terms, self._progress, self._patience = tools, terms, progress, patience
         self._post, self._watching, self._go_on, self._settle = post, watching, go_on, settle
         #: Why nothing is submitted any more.
-        self.stopped: str | None = None
+        self.stopped = terms.stopped
         #: Whether that was a store in trouble, which passes without anybody's doing.
         self.store_away = False
         #: Lines that failed since the store of their inputs did not answer.

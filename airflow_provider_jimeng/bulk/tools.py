@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.lifecycle.ensured import Ensured
     from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
-    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+    from airflow_provider_jimeng.lifecycle.wanted import Superseded, Wanted
 
 
 class Ensure(Protocol):
@@ -29,7 +29,7 @@ class Ensure(Protocol):
         self,
         wanted: Wanted,
         *,
-        supersede: TaskRecord | None,
+        supersede: Superseded | None,
         budget: int | None,
         watched: Callable[[], Collection[str]],
     ) -> Ensured:
@@ -89,6 +89,7 @@ class Terms:
     :param ahead: contents of a product that are looked up and inspected ahead of its window.
     :param products: how many products the lines are of, as far as that is known.
     :param blind: seconds from a leg's end to the next one at the least, in which no slot is refilled.
+    :param stopped: why nothing is submitted from the beginning; ``None``: something is.
     :param harvested: tasks that were asked about a moment ago, and where their results are, if they are over.
     """
 
@@ -106,6 +107,7 @@ class Terms:
     ahead: int = 100
     products: int = 1
     blind: float = 8.0
+    stopped: str | None = None
     harvested: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     @property

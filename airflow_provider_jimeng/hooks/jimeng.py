@@ -39,7 +39,7 @@ from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.settle import Ended, settle_beside
 from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_validators
 from airflow_provider_jimeng.lifecycle.submit import Submitter
-from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
+from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Superseded, Wanted, want
 from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollSettings, PollState, decide_poll
 from airflow_provider_jimeng.policy.submit import SubmitKind, judge_submit
@@ -110,7 +110,7 @@ class JimengHook(VolcengineHook):
         """What looks at inputs before they are paid for."""
         return Prober(self.guard)
 
-    def probe_if_new(self, wanted: Wanted, supersede: TaskRecord | None, *, probe: bool | None) -> None:
+    def probe_if_new(self, wanted: Wanted, supersede: Superseded | None, *, probe: bool | None) -> None:
         """
         Look at the inputs of a content that nobody has paid for, and that is about to be submitted.
 
@@ -151,7 +151,7 @@ class JimengHook(VolcengineHook):
         self,
         wanted: Wanted,
         *,
-        supersede: TaskRecord | None = None,
+        supersede: Superseded | None = None,
         budget: int | None = None,
         watched: Callable[[], Collection[str]] = tuple,
         seen_over: Collection[Ended] = (),

@@ -148,7 +148,8 @@ def _may_follow(current: TaskRecord, request: ClaimRequest) -> bool:
     if current.id != request.expected_latest:
         return False
     if current.state in SUPERSEDABLE:
-        return request.supersede
+        # One that was given up may have been taken back and landed by another run since the caller looked.
+        return request.supersede and request.expected_revision in (None, current.revision)
     if current.state is TaskState.FAILED:
         return current.new_attempt_allowed
     return current.state not in LIVE

@@ -11,6 +11,7 @@ from airflow_provider_jimeng.ledger.engine import read_clock
 from airflow_provider_jimeng.ledger.moves import change, open_row
 from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.records import LandingRecord, LostRace, TaskRecord
+from airflow_provider_jimeng.ledger.rows import must_update
 from airflow_provider_jimeng.ledger.schema import digest, landings
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.ledger.views import landing_at
@@ -40,8 +41,12 @@ def record_landing(
     """
     row, already = open_row(conn, record, (TaskState.LANDED,))
     now = read_clock(conn)
-    if not already and part == 1:
-        change(conn, row, TaskState.LANDED, now, landed_at=now)
+    if part == 1:
+        if already:
+            # Whoever found no result a moment ago, and is about to pay for it again, has to look again.
+            must_update(conn, row.id, revision=row.revision + 1)
+        else:
+            change(conn, row, TaskState.LANDED, now, landed_at=now)
     values: dict[str, Any] = {
         "content_key": part_key(row.content_key, part),
         "attempt": row.attempt,

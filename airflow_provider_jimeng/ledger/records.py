@@ -203,6 +203,8 @@ class ClaimRequest:
     :param expected_latest: id of the row that :meth:`Ledger.latest` showed the caller, ``None`` where there
         was none.
     :param supersede: replace that row although it is succeeded, landed or expired.
+    :param expected_revision: of that row as the caller judged it: one that came back or was landed since is
+        not replaced; ``None``: whatever became of it.
     """
 
     content_key: str
@@ -222,6 +224,7 @@ class ClaimRequest:
     expected_latest: int | None = None
     supersede: bool = False
     validators: str | None = None
+    expected_revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

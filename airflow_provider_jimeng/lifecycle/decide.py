@@ -15,10 +15,11 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.ledger.states import SUPERSEDABLE, TaskState
 from airflow_provider_jimeng.lifecycle.revive import given_up_error
-from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Policies
+from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Missing, Policies
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.wanted import Superseded
 
 
 class Step(Enum):
@@ -125,7 +126,15 @@ def _failed(record: TaskRecord, policies: Policies, attempts: int) -> Decision:
     )
 
 
-def is_to_be_replaced(record: TaskRecord | None, supersede: TaskRecord | None) -> bool:
-    """Return whether the content's row is the finished one that the user chose to pay for again."""
-    same = record is not None and supersede is not None and record.id == supersede.id
-    return same and record is not None and record.state in SUPERSEDABLE
+def is_to_be_replaced(record: TaskRecord | None, supersede: Superseded | None) -> bool:
+    """
+    Return whether the content's row is the finished one that the user chose to pay for again.
+
+    A result that was missing may be there by now: while this task waited for a slot another one may have
+    stored it anew. That inputs changed remains true whatever becomes of the row.
+    """
+    if record is None or supersede is None or record.state not in SUPERSEDABLE:
+        return False
+    if isinstance(supersede, Missing):
+        return (record.id, record.revision) == (supersede.record.id, supersede.record.revision)
+    return record.id == supersede.id

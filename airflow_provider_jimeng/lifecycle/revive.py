@@ -11,18 +11,20 @@ answer that can't be read is no such word.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
 from airflow_provider_jimeng.exceptions import JimengTaskExpiredError
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.harvest import what_may_be_done
+from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest, harvest_doubt, what_may_be_done
 from airflow_provider_jimeng.policy.giving_up import ask_again_in
-from airflow_provider_jimeng.policy.poll import PollKind, PollState, decide_poll
-from airflow_provider_jimeng.policy.polling import PollSettings
+from airflow_provider_jimeng.policy.poll import PollKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_jimeng.client.sync import SyncClient
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.ledger.store import Ledger
@@ -77,27 +79,29 @@ def given_up_error(record: TaskRecord, now: float) -> JimengTaskExpiredError:
     ).retried(back)
 
 
-def revive(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:
+def revive(
+    ledger: Ledger, client: SyncClient, record: TaskRecord, *, sleep: Callable[[float], None] = time.sleep
+) -> Revived:
     """
-    Ask once about a task that was given up, and take it back where the vendor has it after all.
+    Ask about a task that was given up, and take it back where the vendor has it after all.
+
+    Once; a denial that would be believed has to last as any other has to, some fifteen seconds. It may be the
+    first one since the task was given up, and "running" may have been the answer all the time in between.
 
     :raises LostRace: somebody else was faster.
     """
     if not may_come_back(record, now := ledger.now()):
         return Revived(record)
-    observation = client.query(record.scope.req_key, record.task_id or "")
-    state, decision = decide_poll(
-        PollState(),
-        observation,
-        now=now,
-        submitted_at=record.submitted_at,
-        deadline=None,
-        settings=PollSettings(),
-    )
+    watched = Watched(record.task_id or "", record.scope.req_key, record.submitted_at)
+    given_up_at = record.finished_at if record.finished_at is not None else record.created_at
+    state, decision = harvest(client, watched, now=now)
+    wait = ask_again_in(state, decision, now=now, given_up_at=given_up_at)
+    if wait is None and not decision.final:
+        state, decision = harvest_doubt(client, watched, state, decision, now=ledger.now, sleep=sleep)
+        wait = ask_again_in(state, decision, now=ledger.now(), given_up_at=given_up_at)
     if decision.kind is PollKind.SUCCEEDED:
         log.warning(
             "Task %s was given up as expired, and the vendor has its result after all.", record.task_id
         )
         return Revived(ledger.record_succeeded(record, request_id=decision.request_id, code=decision.code))
-    given_up_at = record.finished_at if record.finished_at is not None else record.created_at
-    return Revived(record, ask_again_in(state, decision, now=now, given_up_at=given_up_at))
+    return Revived(record, wait)

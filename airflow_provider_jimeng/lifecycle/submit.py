@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.api.models import Observation
     from airflow_provider_jimeng.client.settings import AccountSettings
     from airflow_provider_jimeng.ledger.store import Ledger
+    from airflow_provider_jimeng.lifecycle.wanted import Superseded
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Submitter:
     def _book(self) -> Bookkeeper:
         return Bookkeeper(self.ledger, self.sleep, self.clock, self.jitter)
 
-    def ensure(self, wanted: Wanted, *, waiter: str, supersede: TaskRecord | None = None) -> Ensured:
+    def ensure(self, wanted: Wanted, *, waiter: str, supersede: Superseded | None = None) -> Ensured:
         """
         Adopt the content's task, or claim a slot and submit it.
 
@@ -127,7 +128,7 @@ class Submitter:
         for _ in range(_TURNS):
             record = self.ledger.latest(wanted.key)
             if record is not None and record.state is TaskState.EXPIRED:
-                back = revive(self.ledger, self.client, record)
+                back = revive(self.ledger, self.client, record, sleep=self.sleep)
                 if back.wait is not None:
                     return Waiting("given_up", retry_after=back.wait)
                 record, supersede = back.record, supersede if back.record is record else None
@@ -198,7 +199,7 @@ class Submitter:
         )
 
     def _claim_request(
-        self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: TaskRecord | None
+        self, wanted: Wanted, waiter: str, record: TaskRecord | None, supersede: Superseded | None
     ) -> ClaimRequest:
         return ClaimRequest(
             content_key=wanted.key,
@@ -216,6 +217,7 @@ class Submitter:
             daily_submit_limit=self.settings.daily_submit_limit,
             budget=self.budget,
             expected_latest=None if record is None else record.id,
+            expected_revision=None if record is None else record.revision,
             supersede=(record is not None and record.state is TaskState.EXPIRED)
             or is_to_be_replaced(record, supersede),
             validators=wanted.validators,

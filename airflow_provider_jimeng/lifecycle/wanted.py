@@ -18,6 +18,7 @@ from airflow_provider_jimeng.api.validation import (
 )
 from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.ledger.keys import canonical_inputs, content_key
+from airflow_provider_jimeng.ledger.records import TaskRecord
 from airflow_provider_jimeng.lifecycle.choices import FAIL as FAIL, RESUBMIT as RESUBMIT, REUSE as REUSE
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ class Wanted:
     provenance: Provenance
     policies: Policies = Policies()
     validators: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A finished row whose result was found nowhere: to be paid for again if nothing happened to it since."""
+
+    record: TaskRecord
+
+
+#: A row that the user chose to pay for again: one whose inputs changed, or whose result is missing.
+Superseded = TaskRecord | Missing
 
 
 @dataclass(frozen=True, slots=True)

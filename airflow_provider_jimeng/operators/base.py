@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.probing import probing_asked_for
     from airflow_provider_jimeng.hooks.waiting import wait_on_worker
     from airflow_provider_jimeng.hooks.watching import ended_in
-    from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
-    from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted
+    from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Superseded, Wanted
     from airflow_provider_jimeng.media.target import Target
     from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 else:
@@ -244,7 +243,7 @@ class SubmittingOperator(JimengOperator):
         self,
         wanted: Wanted,
         event: Mapping[str, Any] | None,
-        supersede: TaskRecord | None = None,
+        supersede: Superseded | None = None,
         target: Target | None = None,
     ) -> InHand:
         """

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.bulk.plan import in_words, plan
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
+    from airflow_provider_jimeng.bulk.wishes import why_not, wishes_of
     from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of, turns_of
     from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
     from airflow_provider_jimeng.hooks.landing import announce
@@ -60,6 +61,7 @@ else:
     (open_manifest,) = late("airflow_provider_jimeng.bulk.manifest", "open_manifest")
     in_words, plan = late("airflow_provider_jimeng.bulk.plan", "in_words", "plan")
     (Terms,) = late("airflow_provider_jimeng.bulk.tools", "Terms")
+    why_not, wishes_of = late("airflow_provider_jimeng.bulk.wishes", "why_not", "wishes_of")
     harvest_over, tools_of, turns_of = late(
         "airflow_provider_jimeng.hooks.bulk", "harvest_over", "tools_of", "turns_of"
     )
@@ -188,25 +190,13 @@ class JimengBatchOperator(JimengOperator):
         return self._run(context, None, Hint())
 
     @bears_a_silent_ledger
-    def execute_complete(
-        self,
-        context: Context,
-        event: Any = None,
-        after_line: int = 0,
-        digest: str | None = None,
-        total: int | None = None,
-        products: int = 1,
-        began: float | None = None,
-        **later: Any,
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, **told: Any) -> dict[str, Any]:
         """
         Go on after a task has ended, or a slot has come free.
 
-        :param after_line: with ``digest``, ``total`` and ``products`` what an earlier leg found out.
-        :param began: epoch seconds of the first leg's beginning.
-        :param later: what a leg of a later release found out.
+        :param told: what earlier legs found out, see :class:`~.hints.Hint`.
         """
-        return self._run(context, event, Hint(after_line, digest, total, products, began))
+        return self._run(context, event, Hint.of(told))
 
     @forgetful
     def _run(self, context: Context, event: Any, hint: Hint) -> dict[str, Any]:
@@ -223,7 +213,9 @@ class JimengBatchOperator(JimengOperator):
             manifest = open_manifest(self.manifest, resolve=resolve_target, default_req_key=req_key)
             try:
                 if hint.digest != manifest.digest:
-                    hint = Hint(began=hint.began)
+                    # A file may be corrected at any time; a list is only what a template made of it.
+                    listed = hint.wishes if isinstance(self.manifest, list) else None
+                    hint = Hint(began=hint.began, wishes=listed)
                 if not hint.after_line or skip_invalid:
                     check_manifest(manifest, skip_invalid=skip_invalid)
                 hint = replace(
@@ -233,6 +225,12 @@ class JimengBatchOperator(JimengOperator):
                 )
                 terms = replace(terms, products=hint.products, deadline=self._deadline(hint.began))
                 tools = self._tools(terms, folder)
+                if self.deferrable:
+                    wishes = wishes_of(
+                        manifest.lines(), tools.want, all_of_them=isinstance(self.manifest, list)
+                    )
+                    terms = replace(terms, stopped=why_not(hint.wishes, wishes))
+                    hint = replace(hint, wishes=hint.wishes or wishes)
                 if self.plan_only:
                     planned = plan(
                         manifest.lines(), ledger=tools.ledger, settings=tools.settings, want=tools.want
@@ -376,13 +374,12 @@ class JimengBatchOperator(JimengOperator):
                 hold=settling.hold_seconds(),
             ),
             method_name="execute_complete",
-            kwargs={
-                "after_line": parked.after_line,
-                "digest": manifest.digest,
-                "total": manifest.total if hint.total is None else hint.total,
-                "products": hint.products,
-                "began": hint.began,
-            },
+            kwargs=replace(
+                hint,
+                after_line=parked.after_line,
+                digest=manifest.digest,
+                total=manifest.total if hint.total is None else hint.total,
+            ).to_dict(),
             timeout=_BACKSTOP,
         )
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Hint:
     :param total: its lines.
     :param products: how many products they are of.
     :param began: epoch seconds of the beginning of the first leg, or of the run's first claim.
+    :param wishes: what was asked for, as a digest (:func:`~airflow_provider_jimeng.bulk.wishes.wishes_of`).
     """
 
     after_line: int = 0
@@ -22,3 +25,13 @@ class Hint:
     total: int | None = None
     products: int = 1
     began: float | None = None
+    wishes: str | None = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Hint:
+        """Return what a leg was told; what a later release's leg found out besides is left aside."""
+        return cls(**{each.name: told[each.name] for each in fields(cls) if each.name in told})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form that a deferral keeps."""
+        return asdict(self)

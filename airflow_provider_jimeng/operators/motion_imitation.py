@@ -19,6 +19,7 @@ from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.choices import RESUBMIT
+from airflow_provider_jimeng.lifecycle.ensured import InHand
 from airflow_provider_jimeng.operators.base import (
     SubmittingOperator,
     event_of,
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
     from airflow_provider_jimeng.hooks.results import land_all
     from airflow_provider_jimeng.hooks.storage import resolve_target
-    from airflow_provider_jimeng.hooks.watching import Watcher
+    from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed
     from airflow_provider_jimeng.ledger.records import TaskRecord
-    from airflow_provider_jimeng.lifecycle.ensured import InHand
     from airflow_provider_jimeng.lifecycle.harvest import Watched
-    from airflow_provider_jimeng.lifecycle.land import Landed
-    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+    from airflow_provider_jimeng.lifecycle.land import Landed, Lander
+    from airflow_provider_jimeng.lifecycle.revive import given_up_error, revive
+    from airflow_provider_jimeng.lifecycle.wanted import Missing, Wanted
     from airflow_provider_jimeng.media.target import Target
     from airflow_provider_jimeng.policy.poll import PollDecision
     from airflow_provider_jimeng.triggers.jimeng import JimengTaskTrigger
@@ -56,8 +57,10 @@ else:
     )
     (land_all,) = late("airflow_provider_jimeng.hooks.results", "land_all")
     (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
-    (Watcher,) = late("airflow_provider_jimeng.hooks.watching", "Watcher")
+    Watcher, raise_if_failed = late("airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed")
     (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
+    given_up_error, revive = late("airflow_provider_jimeng.lifecycle.revive", "given_up_error", "revive")
+    (Missing,) = late("airflow_provider_jimeng.lifecycle.wanted", "Missing")
     (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
     (reference_of,) = late("airflow_provider_jimeng.triggers.references", "reference_of")
 
@@ -133,13 +136,17 @@ class JimengMotionImitationOperator(SubmittingOperator):
         landing = lander(self.hook, overwrite=self.overwrite)
         if told is None:
             landing.check_free(wanted.key, target)
-        elif told["status"] == DEADLINE and "tasks" not in told:
+        elif "tasks" in told:
+            begun = self._begun(wanted, told)
+            if begun is not None:
+                return self._bring_home(context, begun, target, landing, told)
+        elif told["status"] == DEADLINE:
             raise no_slot(told, wanted.key)
-        supersede: TaskRecord | None = None
+        supersede: Missing | None = None
         while True:
             in_hand = self._in_hand(wanted, told, supersede, target)
             self._point_at_task(in_hand.record.task_id)
-            finished = self._finished(wanted, in_hand, told)
+            finished = self._finished(in_hand, told)
             if finished is None:
                 # The verdict allows a new attempt, or the task was given up: the next pass decides.
                 told = None
@@ -149,14 +156,62 @@ class JimengMotionImitationOperator(SubmittingOperator):
             except JimengMissingOutputError as error:
                 # A result that was never stored is asked for as long as the vendor may have it.
                 early = finished.state is TaskState.SUCCEEDED and error.retry_helps
-                if self.on_missing_output != RESUBMIT or supersede is not None or early:
+                if self.on_missing_output != RESUBMIT or early or _was_paid_again(supersede, finished):
                     raise
-                supersede, told = finished, None
+                supersede, told = Missing(finished), None
                 continue
             return self._done(context, in_hand, finished, landed)
 
-    def _finished(self, wanted: Wanted, in_hand: InHand, told: Mapping[str, Any] | None) -> TaskRecord | None:
-        """Return a finished task's row, ``None`` where the ledger's row decides what is next; or defer."""
+    def _begun(self, wanted: Wanted, told: Mapping[str, Any]) -> TaskRecord | None:
+        """
+        Return the task that this try was deferred for, if its arguments name another content by now.
+
+        Airflow renders templates anew in every leg, and a connection may be another one: a leg that submitted
+        for that would defer, and the next one submit again, without end.
+        """
+        for one in told["tasks"]:
+            task_id = str(one.get("task_id"))
+            scope = wanted.scope
+            record = self.hook.ledger.by_task_id(task_id, scope) or self.hook.ledger.by_task_id(task_id)
+            if record is not None and record.content_key != wanted.key:
+                return record
+        return None
+
+    def _bring_home(
+        self,
+        context: Context,
+        record: TaskRecord,
+        target: Target,
+        landing: Lander,
+        told: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Wait for and land what this try has begun, whatever its arguments say by now; never submits."""
+        self.log.warning(
+            "This leg's arguments or connection make another content than the one that this try has begun "
+            "with task %s, which is brought home; nothing else is submitted. Templates are rendered in every "
+            "leg: keep what differs from one rendering to the next (the time, a token) out of them, or name "
+            "the token in [jimeng] volatile_query_params.",
+            record.task_id,
+        )
+        self._point_at_task(record.task_id)
+        raise_if_failed(record)
+        record = revive(self.hook.ledger, self.hook.client, record).record
+        if record.state is TaskState.EXPIRED:
+            raise given_up_error(record, self.hook.ledger.now())
+        in_hand = InHand(record, reused=False)
+        finished = self._finished(in_hand, told, next_pass=False)
+        if finished is None:
+            raise JimengProtocolError("a wait ended without a verdict", content_key=record.content_key)
+        return self._done(context, in_hand, finished, land_all(self.hook, landing, finished, target))
+
+    def _finished(
+        self, in_hand: InHand, told: Mapping[str, Any] | None, *, next_pass: bool = True
+    ) -> TaskRecord | None:
+        """
+        Return a finished task's row, ``None`` where the ledger's row decides what is next; or defer.
+
+        :param next_pass: whether something is to be decided; else any verdict but a success is raised.
+        """
         record = in_hand.record
         if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
             return record
@@ -177,16 +232,18 @@ class JimengMotionImitationOperator(SubmittingOperator):
             if self.deferrable:
                 self._defer_for_task(in_hand, told)
             decision = watcher.wait(poke_interval=self._interval())
-        return self._judge(wanted, watcher, decision)
+        return self._judge(record, watcher, decision, next_pass)
 
-    def _judge(self, wanted: Wanted, watcher: Watcher, decision: PollDecision) -> TaskRecord | None:
+    def _judge(
+        self, record: TaskRecord, watcher: Watcher, decision: PollDecision, next_pass: bool
+    ) -> TaskRecord | None:
         if decision.kind is PollKind.SUCCEEDED and watcher.record is not None:
             return watcher.record
-        if decision.kind is PollKind.EXPIRED:
+        if decision.kind is PollKind.EXPIRED and next_pass:
             # The next pass asks on while the vendor may have it after all; then what the user chose is done.
             self.log.warning("Task %s was given up: %s.", watcher.watched.task_id, decision.message)
             return None
-        if decision.kind is PollKind.FAILED and decision.new_attempt:
+        if decision.kind is PollKind.FAILED and decision.new_attempt and next_pass:
             self.log.warning(
                 "Task %s: %s; a new attempt is allowed.",
                 watcher.watched.task_id,
@@ -194,7 +251,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             )
             return None
         watcher.finish(decision)
-        raise JimengProtocolError("a wait ended without a verdict", content_key=wanted.key)
+        raise JimengProtocolError("a wait ended without a verdict", content_key=record.content_key)
 
     def _watched(self, record: TaskRecord, told: Mapping[str, Any] | None) -> Watched:
         return Watched(record.task_id or "", record.scope.req_key, record.submitted_at, self._deadline(told))
@@ -245,6 +302,13 @@ class JimengMotionImitationOperator(SubmittingOperator):
         self._tell(Lineage(inputs_of(record), stored, record, reused=bool(result["reused"])))
         announce(context, self.outlets, result)
         return result
+
+
+def _was_paid_again(missing: Missing | None, finished: TaskRecord) -> bool:
+    """Return whether a missing result was asked for once already, and nothing new is known of it."""
+    if missing is None:
+        return False
+    return missing.record.id != finished.id or missing.record.revision == finished.revision
 
 
 def _about(told: Mapping[str, Any], task_id: str | None) -> Mapping[str, Any] | None:

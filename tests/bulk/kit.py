@@ -27,7 +27,7 @@ from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
 from airflow_provider_jimeng.lifecycle.submit import Submitter
-from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Wanted, want
+from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Superseded, Wanted, want
 from airflow_provider_jimeng.media.download import Downloaded, download
 from airflow_provider_jimeng.media.guard import NetworkGuard
 from airflow_provider_jimeng.media.target import Target
@@ -93,7 +93,7 @@ class Works:
             )
 
         def ensure(
-            wanted: Wanted, *, supersede: TaskRecord | None, budget: int | None, watched: Any
+            wanted: Wanted, *, supersede: Superseded | None, budget: int | None, watched: Any
         ) -> Ensured:
             submitter = Submitter(self.ledger, client, self.settings, budget=budget, watched=watched)
             return submitter.ensure(wanted, waiter=provenance.attempt_scope, supersede=supersede)

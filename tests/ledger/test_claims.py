@@ -10,7 +10,7 @@ from airflow_provider_jimeng.exceptions import JimengLedgerError
 from airflow_provider_jimeng.ledger.records import Claimed, Found, Provenance, Scope
 from airflow_provider_jimeng.ledger.states import LIVE, SUPERSEDABLE, TaskState
 
-from tests.ledger.kit import Bench, unique
+from tests.ledger.kit import SHA, Bench, unique
 
 
 def test_a_claim_writes_the_intent_with_all_that_explains_it(bench: Bench):
@@ -114,6 +114,19 @@ def test_what_is_paid_for_is_replaced_only_on_purpose_and_only_if_it_is_what_the
     bench.ledger.record_rejected(second, message="busy")
     assert bench.ledger.latest(key) == bench.now(record)
     assert bench.found(key, expected_latest=record.id).id == record.id
+
+
+@pytest.mark.parametrize("back", ["taken back", "stored anew"])
+def test_what_has_come_back_since_the_caller_looked_is_not_replaced(bench: Bench, back: str):
+    record = bench.in_state(TaskState.EXPIRED if back == "taken back" else TaskState.LANDED)
+    key, seen = record.content_key, {"expected_latest": record.id, "expected_revision": record.revision}
+    if back == "taken back":
+        bench.ledger.record_succeeded(record)
+    else:
+        bench.ledger.record_landing(record, uri=unique("/disk/"), size=1, sha256=SHA)
+    found = bench.found(key, supersede=True, **seen)
+    assert (found.id, found.superseded) == (record.id, False)
+    assert bench.claimed(key, supersede=True, **{**seen, "expected_revision": found.revision}).attempt == 2
 
 
 def test_a_superseding_claim_can_be_repeated(bench: Bench):

@@ -62,7 +62,8 @@ def test_every_call_from_every_state_moves_as_drawn_or_not_at_all(bench: Bench, 
             reached = S.RELEASED if (source, target) == LATE_REJECTION else target
             assert (after.state, after.revision) == (reached, row.revision + 1)
         else:
-            assert after == row
+            # That a result was stored once more is news to whoever found none.
+            assert after == replace(row, revision=row.revision + (source is target is S.LANDED))
         live = [each for each in bench.rows() if each.id == row.id and each.live_key is not None]
         assert bool(live) == (after.state in LIVE)
         # The next one needs the slots.

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.revive import may_come_back, revive
+from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 from airflow_provider_jimeng.policy import giving_up
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 
@@ -232,3 +236,55 @@ def test_a_sensors_timeout_ends_its_wait_for_what_was_given_up(
     with pytest.raises(JimengWaitTimeoutError, match="re-attaches"):
         waiting.a_try()
     assert len(waiting.deferrals) <= 5
+
+
+@pytest.mark.parametrize("way", ["all-in-one", "batch"])
+def test_one_denial_long_after_it_was_given_up_is_not_believed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.0)
+    give_up(bench)
+    bench.emu.add_fault("query:status,status=not_found,times=1")
+    if way == "all-in-one":
+        bench.imitate(DagRun("run-2"), on_missing_output="resubmit", deferrable=False)
+    else:
+        manifest = [{"image": bench.image, "video": bench.video}]
+        again = DagRun("run-2").instance(
+            JimengBatchOperator,
+            "batch",
+            manifest=manifest,
+            output=str(bench.folder / "all"),
+            on_missing_output="resubmit",
+            deferrable=False,
+        )
+        assert again.finish()["reused"] == 1
+
+    assert bench.states() == ["landed"]
+    assert bench.accepted == 1
+
+
+def test_a_task_that_runs_after_all_and_is_denied_once_is_not_paid_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.5)
+    bench.emu.configure(duration=6.0)
+    instance = bench.imitation(on_missing_output="resubmit", deferrable=False)
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    with ThreadPoolExecutor(1) as pool:
+        over = pool.submit(instance.finish)
+        until(lambda: bench.states() == ["expired"])
+        bench.emu.clear_faults()
+        asked = bench.queries
+        until(lambda: bench.queries >= asked + 4)
+        bench.emu.add_fault("query:status,status=not_found,times=1")
+        over.result(timeout=60)
+
+    assert bench.states() == ["landed"]
+    assert bench.accepted == 1
+
+
+def until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30.0
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
