@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
@@ -89,6 +89,8 @@ class JimengLandResultOperator(JimengOperator):
 
     template_fields: Sequence[str] = ("task", "output_uri", "volcengine_conn_id")
     template_ext: Sequence[str] = ()
+    #: By this a sensor before it knows that a result without a URL is sought, or given up, here.
+    lands_results: ClassVar[bool] = True
 
     def __init__(self, *, task: Any, output: Any, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
