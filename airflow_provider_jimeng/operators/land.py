@@ -174,12 +174,14 @@ class JimengLandResultOperator(JimengOperator):
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
             source = fetch_from_vendor(self.hook, watched, local, first_url=url, part=number).named()
-            if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
-                raise JimengOutputExistsError(
-                    f"A file that is not this result stands at {target.uri}. Choose another place or set "
-                    "overwrite=True; "
-                    "the vendor keeps the result for twelve hours after its submit",
-                    task_id=watched.task_id,
-                )
+            if target.stat() is not None and (digest := target.sha256()) != source.sha256:
+                if not self.overwrite:
+                    raise JimengOutputExistsError(
+                        f"A file that is not this result stands at {target.uri}. Choose another place or set "
+                        "overwrite=True; "
+                        "the vendor keeps the result for twelve hours after its submit",
+                        task_id=watched.task_id,
+                    )
+                lander(self.hook, overwrite=True).keep_others(target, digest)
             stat = target.publish(source.path)
             return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)
