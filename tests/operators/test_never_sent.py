@@ -78,7 +78,8 @@ def claims_meanwhile(bench: Bench, scope: Scope) -> None:
 def test_a_send_that_was_permitted_to_an_owner_that_did_not_hear_it_is_no_unknown(
     bench: Bench, error: type[JimengLedgerError]
 ) -> None:
-    usual, lost = Ledger.begin_send, []
+    usual = Ledger.begin_send
+    lost: list[TaskRecord] = []
 
     def applied_and_lost(self: Ledger, record: TaskRecord) -> TaskRecord:
         begun = usual(self, record)
