@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.api.models import MOST_RESULTS
 from airflow_provider_jimeng.api.products import takes_image_and_video
+from airflow_provider_jimeng.exceptions import JimengMissingOutputError
 from airflow_provider_jimeng.hooks.landing import fetch_from_vendor, fresh_urls, watched_of
 from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.media.kinds import suffix_of
@@ -46,7 +47,10 @@ def land_all(hook: JimengHook, landing: Lander, record: TaskRecord, target: Targ
     urls: list[str] = []
     count = _known(landing, record)
     if count is None:
-        urls = fresh_urls(hook, watched)
+        try:
+            urls = fresh_urls(hook, watched)
+        except JimengMissingOutputError as error:
+            return _what_is_left(landing, record, target, error)
         count = len(urls)
     further = []
     for number in range(2, count + 1):
@@ -57,10 +61,31 @@ def land_all(hook: JimengHook, landing: Lander, record: TaskRecord, target: Targ
     return [first, *further]
 
 
+def _what_is_left(
+    landing: Lander, record: TaskRecord, target: Target, error: JimengMissingOutputError
+) -> list[Landed]:
+    """
+    Take what a killed try stored of a task that the vendor has no more, or write down that it is lost.
+
+    The first is landed last: where it is stored, all the others are, and are known.
+
+    :raises JimengOutputExistsError: an unknown file stands where it was wanted.
+    """
+
+    def gone(into: Path) -> Downloaded:
+        raise error
+
+    first = landing.land(record, target, gone)
+    numbers = range(2, _at_least(landing, record) + 1)
+    return [first, *(landing.land(record, target.numbered(each), gone, each) for each in numbers)]
+
+
 def _known(landing: Lander, record: TaskRecord) -> int | None:
     """Return how many results the task is known to have made, ``None`` before its first landing."""
-    if not _landed(landing, record, 1):
-        return None
+    return _at_least(landing, record) if _landed(landing, record, 1) else None
+
+
+def _at_least(landing: Lander, record: TaskRecord) -> int:
     count = 1
     while count < MOST_RESULTS and _landed(landing, record, count + 1):
         count += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, func, literal_column, select
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
-from airflow_provider_jimeng.ledger.engine import clock_words
+from airflow_provider_jimeng.ledger.engine import IDLE_SECONDS, clock_words
 from airflow_provider_jimeng.ledger.rows import bound_scope, in_scope, scope_values, task_record
 from airflow_provider_jimeng.ledger.schema import tasks, waiters
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -45,6 +45,13 @@ class Occupancy:
 def _holds_until(record: TaskRecord) -> float:
     if record.state is TaskState.SUBMITTED:
         return (record.submitted_at or record.created_at) + TASK_LIFETIME_SECONDS
+    if record.send_count == 0:
+        # Nothing was sent, and past its deadline nothing can be any more (`moves.begin_send`): an unknown is
+        # past it. Of an intent the permission may have been given at the last moment and not be visible yet,
+        # for as long as a session keeps what it has not committed. A claim need not wait for that: its first
+        # step makes an unknown of the row, or waits for who holds it (`claim.settle_stale`).
+        visible = IDLE_SECONDS if record.state is TaskState.INTENT else 0.0
+        return record.base + record.send_deadline + visible
     unknown = UNKNOWN_FACTOR * record.expected_seconds
     if record.state is TaskState.UNKNOWN:
         return record.base + unknown
@@ -108,9 +115,13 @@ def _holding(now: Any) -> ColumnElement[bool]:
     unknown = UNKNOWN_FACTOR * tasks.c.expected_seconds
     sent = func.coalesce(tasks.c.sent_at, tasks.c.created_at)
     longer = case((tasks.c.send_deadline > unknown, tasks.c.send_deadline), else_=unknown)
+    is_unknown = tasks.c.state == str(TaskState.UNKNOWN)
+    # As in `_holds_until`, case by case.
     until = case(
         (tasks.c.state == str(TaskState.SUBMITTED), _submitted_until()),
-        (tasks.c.state == str(TaskState.UNKNOWN), sent + unknown),
+        (and_(tasks.c.send_count == 0, is_unknown), sent + tasks.c.send_deadline),
+        (tasks.c.send_count == 0, sent + tasks.c.send_deadline + IDLE_SECONDS),
+        (is_unknown, sent + unknown),
         else_=sent + longer,
     )
     return and_(bound_scope(tasks), tasks.c.state.in_(_OPEN), until > now)

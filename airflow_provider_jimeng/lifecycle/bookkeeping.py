@@ -91,22 +91,28 @@ class Bookkeeper:
             ),
         )
 
-    def give_up(self, record: TaskRecord, reason: str) -> None:
-        """Say that nothing was sent, whatever others have made of the intent meanwhile."""
+    def give_up(self, record: TaskRecord, reason: str, *, unheard: bool = False) -> None:
+        """
+        Say that nothing was sent, whatever others have made of the intent meanwhile.
+
+        :param unheard: whether the ledger was asked to permit a send and was not heard to: the permission may
+            stand in the row, and was never used.
+        """
         try:
-            self._until_heard(record, reason, lambda: self._close_unsent(record, reason))
+            self._until_heard(record, reason, lambda: self._close_unsent(record, reason, unheard=unheard))
         except JimengLedgerError as error:
             log.warning(
                 "Content %s: %s, and the ledger could not be told (%s).", record.content_key, reason, error
             )
 
-    def _close_unsent(self, record: TaskRecord, reason: str) -> None:
+    def _close_unsent(self, record: TaskRecord, reason: str, *, unheard: bool) -> None:
         current = self.ledger.get(record.id)
-        if current is not None and current.owner == record.owner:
-            if current.state is TaskState.INTENT:
-                self.ledger.record_rejected(current, code=None, message=reason, request_id=None)
-            elif current.state is TaskState.UNKNOWN and current.send_count <= record.send_count:
-                self.ledger.release(current.id, reason=reason, by=record.attempt_scope)
+        if current is None or current.owner != record.owner:
+            return
+        if current.state is TaskState.INTENT or (unheard and _only_permitted(record, current)):
+            self.ledger.record_rejected(current, code=None, message=reason, request_id=None)
+        elif current.state is TaskState.UNKNOWN and current.send_count <= record.send_count:
+            self.ledger.release(current.id, reason=reason, by=record.attempt_scope)
 
     def _until_heard(self, record: TaskRecord, what: str, tell: Callable[[], object]) -> None:
         until = self.clock() + CERTAIN_SECONDS
@@ -163,3 +169,14 @@ class Bookkeeper:
             if self.clock() >= until:
                 return None
             self.sleep(0.5)
+
+
+def _only_permitted(record: TaskRecord, current: TaskRecord) -> bool:
+    """
+    Return whether one send was permitted since, and the row was taken for an unknown, and nothing else was.
+
+    A permission is given to the revision that a claim handed out, and a claim hands an intent to its owner
+    only. So it is this owner's own, of the call whose answer it did not hear.
+    """
+    steps = (current.send_count - record.send_count, current.revision - record.revision)
+    return current.state is TaskState.UNKNOWN and steps == (1, 2)

@@ -165,7 +165,10 @@ def what_may_be_done(may_come_back: bool) -> str:
             "It is not twelve hours old, so it may be there after all: a retry or a clear asks for it, pays "
             "nothing, and lands it if it is. Nothing is submitted by itself"
         )
-    return 'Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it again'
+    return (
+        'Nothing is submitted by itself; on_missing_output="resubmit" or force_new pays for it again, when '
+        "the task that submits runs anew"
+    )
 
 
 def failure_of(

@@ -28,9 +28,10 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.ledger.parts import part_key
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.counting import result_landed
+from airflow_provider_jimeng.lifecycle.keeping import copied, kept_name, result_of
 from airflow_provider_jimeng.media.download import Downloaded
-from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, KINDS, flaw_of, kind_of, suffix_of
-from airflow_provider_jimeng.media.target import Stat, Target
+from airflow_provider_jimeng.media.kinds import DEFAULT_TYPE, KINDS, flaw_of, kind_of
+from airflow_provider_jimeng.media.target import Target
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import LandingRecord, TaskRecord
@@ -224,7 +225,7 @@ class Lander:
                 content_key=record.content_key,
             )
         self.resolve(source.uri).copy_to(target)
-        stat = _copied(source, target)
+        stat = copied(source, target)
         self.ledger.record_landing(
             record,
             uri=target.uri,
@@ -265,9 +266,9 @@ class Lander:
         No other result can have that name, and a file has it only once it is complete. Asked for where the
         vendor no longer has the result, when it is the only copy.
         """
-        own = _kept_name(record, DEFAULT_TYPE).partition(".")[0]
+        own = kept_name(record, DEFAULT_TYPE).partition(".")[0]
         named = posixpath.basename(target.path).partition(".")[0] == own
-        for place in (target,) if named else (target.beside(_kept_name(record, kind)) for kind in KINDS):
+        for place in (target,) if named else (target.beside(kept_name(record, kind)) for kind in KINDS):
             # Where a landing is told of, and is not intact, somebody changed the file.
             if place.stat() is None or self.ledger.landing_at(place.uri) is not None:
                 continue
@@ -287,7 +288,7 @@ class Lander:
 
         A try that was killed after it stored the result, and before it recorded that, leaves just that.
         """
-        own = _kept_name(record, DEFAULT_TYPE)
+        own = kept_name(record, DEFAULT_TYPE)
         if posixpath.basename(target.path) == own or target.stat() is None:
             return
         occupant = self.ledger.landing_at(target.uri)
@@ -309,23 +310,54 @@ class Lander:
         if target.stat() is None:
             return target
         occupant = self.ledger.landing_at(target.uri)
-        if occupant is not None and _of(occupant) != (record.content_key, record.attempt):
-            safe = target.beside(_kept_name(occupant, occupant.content_type))
+        if occupant is not None and result_of(occupant) != result_of(record):
+            safe = target.beside(kept_name(occupant, occupant.content_type))
             if self.intact(occupant, target):
                 # Copied, told, and only then overwritten: a kill between two of these loses neither result.
                 target.copy_to(safe)
-                self.ledger.move_landing(target.uri, safe.uri, etag=_copied(occupant, safe).etag)
+                self.ledger.move_landing(target.uri, safe.uri, etag=copied(occupant, safe).etag)
                 log.info("%s held another result; that is now at %s.", target.uri, safe.uri)
                 return target
         # A kill between publishing and recording leaves our own bytes with no record of them.
-        if self.overwrite or target.sha256() == source.sha256 or self._is_copy(target):
+        if (digest := target.sha256()) == source.sha256:
             return target
-        return target.beside(_kept_name(record, source.content_type))
+        if self.overwrite:
+            self.keep_others(target, digest)
+            return target
+        if self._is_copy(target, digest):
+            return target
+        return target.beside(kept_name(record, source.content_type))
 
-    def _is_copy(self, target: Target) -> bool:
+    def keep_others(self, target: Target, digest: str) -> None:
+        """
+        Keep what is about to be overwritten safe where it is a result of this product all the same.
+
+        One place has many names (a linked folder, two connections to one bucket), and the ledger knows the
+        one that was used. So the bytes are asked for, unless they are certainly at another place as well.
+
+        :param digest: of the file that stands there; it is not what is to be put there.
+        """
+        for landing in self.ledger.landings_with(digest):
+            if self._is_elsewhere(landing, target, digest):
+                continue
+            safe = target.beside(kept_name(landing, landing.content_type))
+            target.copy_to(safe)
+            self.ledger.move_landing(landing.uri, safe.uri, etag=copied(landing, safe).etag)
+            log.info("%s held another result (%s); that is now at %s.", target.uri, landing.uri, safe.uri)
+
+    def _is_elsewhere(self, landing: LandingRecord, target: Target, digest: str) -> bool:
+        try:
+            place = self.resolve(landing.uri)
+            if place.is_same_file(target) or place.stat() is None:
+                return False
+            return place.sha256() == digest
+        except (JimengLandingError, JimengInputError) as error:
+            log.warning("An earlier landing can't be read: %s", error)
+            return False
+
+    def _is_copy(self, target: Target, digest: str) -> bool:
         """Return whether the file is the leftover of one that is safe, as a kill while making room leaves."""
         folder = target.beside("").uri
-        digest = target.sha256()
         for landing in self.ledger.landings_with(digest):
             if landing.uri.startswith(folder) and self.intact(landing, self.resolve(landing.uri)):
                 return True
@@ -335,30 +367,6 @@ class Lander:
 def _part_of(record: TaskRecord, part: int) -> TaskRecord:
     """Return the row as the landings of one of its results know it."""
     return record if part == 1 else replace(record, content_key=part_key(record.content_key, part))
-
-
-def _kept_name(owner: TaskRecord | LandingRecord, content_type: str | None) -> str:
-    """Return a name that no other result can have; a further result's key has a slash in it."""
-    return f"{owner.content_key.replace('/', '-')}-{owner.attempt}{suffix_of(content_type)}"
-
-
-def _of(landing: LandingRecord) -> tuple[str, int]:
-    return landing.content_key, landing.attempt
-
-
-def _copied(source: LandingRecord, to: Target) -> Stat:
-    """
-    Return what a copy of a landing is like; its etag is its own.
-
-    :raises JimengLandingError: it is not all there.
-    """
-    stat = to.stat()
-    if stat is None or stat.size != source.size:
-        raise JimengLandingError(
-            f"{to.uri} is not what was copied there from {source.uri}; a retry copies it again",
-            content_key=source.content_key,
-        )
-    return stat
 
 
 def _out_of_reach(landing: LandingRecord, error: JimengError) -> JimengLandingError:

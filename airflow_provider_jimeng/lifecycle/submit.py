@@ -276,7 +276,8 @@ class Submitter:
         try:
             begun = self.ledger.begin_send(record)
         except JimengLedgerError as error:
-            self._book.give_up(record, "the intent was no longer this owner's when it came to sending")
+            reason = "the intent was no longer this owner's when it came to sending"
+            self._book.give_up(record, reason, unheard=True)
             raise JimengNotSentError(
                 f"Nothing was sent and nothing was paid: {error.message}", content_key=record.content_key
             ) from error

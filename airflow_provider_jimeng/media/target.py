@@ -56,6 +56,23 @@ class Target:
             f"{self.uri.rpartition('/')[0]}/{SAFE_FOLDER}/{name}",
         )
 
+    def is_same_file(self, other: Target) -> bool:
+        """
+        Return whether the other is this file by another name: a linked folder, another connection's keys.
+
+        Two stores that have an object of the same path each can't be told apart: they are taken for one.
+
+        :raises JimengLandingError: that can't be told now.
+        """
+        if not (self.is_local and other.is_local):
+            return bool(self.fs.protocol == other.fs.protocol and self.path == other.path)
+        try:
+            return os.path.samefile(self.path, other.path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._trouble("could not be looked at", error) from error
+
     def numbered(self, number: int) -> Target:
         """
         Return a file next to this one for a further result: ``poster.png`` makes ``poster-2.png``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import (
@@ -89,6 +89,8 @@ class JimengLandResultOperator(JimengOperator):
 
     template_fields: Sequence[str] = ("task", "output_uri", "volcengine_conn_id")
     template_ext: Sequence[str] = ()
+    #: By this a sensor before it knows that a result without a URL is sought, or given up, here.
+    lands_results: ClassVar[bool] = True
 
     def __init__(self, *, task: Any, output: Any, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -172,12 +174,14 @@ class JimengLandResultOperator(JimengOperator):
         with tempfile.TemporaryDirectory(prefix="jimeng-") as folder:
             local = Path(folder) / "result"
             source = fetch_from_vendor(self.hook, watched, local, first_url=url, part=number).named()
-            if target.stat() is not None and not self.overwrite and target.sha256() != source.sha256:
-                raise JimengOutputExistsError(
-                    f"A file that is not this result stands at {target.uri}. Choose another place or set "
-                    "overwrite=True; "
-                    "the vendor keeps the result for twelve hours after its submit",
-                    task_id=watched.task_id,
-                )
+            if target.stat() is not None and (digest := target.sha256()) != source.sha256:
+                if not self.overwrite:
+                    raise JimengOutputExistsError(
+                        f"A file that is not this result stands at {target.uri}. Choose another place or set "
+                        "overwrite=True; "
+                        "the vendor keeps the result for twelve hours after its submit",
+                        task_id=watched.task_id,
+                    )
+                lander(self.hook, overwrite=True).keep_others(target, digest)
             stat = target.publish(source.path)
             return Landed(target.uri, stat.size, source.sha256, source.content_type, fresh=True)

@@ -89,8 +89,10 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
 
     Returns a result: ``task_id``, ``req_key``, ``content_key``, ``submitted_at``, ``status``, ``code``,
     ``request_id``, ``elapsed``, ``volcengine_conn_id`` and ``video_url``: the vendor's URL, valid for one
-    hour (``None`` for a result that was landed earlier and that the vendor no longer has); where a task gave
-    several pictures, ``result_urls`` has all of them.
+    hour; where a task gave several pictures, ``result_urls`` has all of them. ``None`` for a result that the
+    vendor no longer has, and that was landed, or that a :class:`~.operators.land.JimengLandResultOperator`
+    after this task seeks, or gives up; where none comes after it, the sensor fails with
+    ``JimengTaskExpiredError``.
 
     :param task: a task reference, usually ``submit.output`` (templated). Where no connection is given it is
         asked about with the one that it names.
@@ -319,13 +321,41 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
         )
 
     def _answer(self, watcher: Watcher, decision: PollDecision) -> dict[str, Any]:
-        record = watcher.record
-        if decision.kind is PollKind.EXPIRED and record is not None and record.state is TaskState.LANDED:
-            # The vendor forgot early, or clocks differ. The result is there: nobody should pay for it again.
-            return self._result(watcher.watched.task_id, record, record.code, record.request_id, None)
+        record, task_id = watcher.record, watcher.watched.task_id
+        if decision.kind is PollKind.EXPIRED and record is not None:
+            if record.state is TaskState.LANDED or self._is_left_to_the_landing(record):
+                # The result is there, or may be: nobody should pay for it again on the sensor's word.
+                return self._result(task_id, record, record.code, record.request_id, None)
+            self._give_up(record, decision)
         done = watcher.finish(decision)
-        self.log.info("Task %s is done.", watcher.watched.task_id)
-        return self._result(watcher.watched.task_id, watcher.record, done.code, done.request_id, done)
+        self.log.info("Task %s is done.", task_id)
+        return self._result(task_id, watcher.record, done.code, done.request_id, done)
+
+    def _is_left_to_the_landing(self, record: TaskRecord) -> bool:
+        """
+        Return whether a landing operator comes after this task, and decides about a result that is gone.
+
+        It knows where the result was wanted: a try that was killed may have stored it there. A task of the
+        user's own knows nothing of that, and is not given a success without a URL.
+        """
+        if record.state is not TaskState.SUCCEEDED:
+            return False
+        after = (getattr(each, "operator_class", type(each)) for each in self.get_flat_relatives())
+        if not any(getattr(kind, "lands_results", False) for kind in after):
+            return False
+        self.log.warning(
+            "Task %s had succeeded, and the vendor no longer has its result: there is no URL. The landing "
+            "operator looks for the file, and writes down that it is lost where there is none.",
+            record.task_id,
+        )
+        return True
+
+    def _give_up(self, record: TaskRecord, decision: PollDecision) -> None:
+        """Write that a result which nobody landed is lost, so that a later submit does what was chosen."""
+        ledger = self.hook.ledger
+        age = ledger.now() - (record.submitted_at or 0.0)
+        if record.state is TaskState.SUCCEEDED and age >= TASK_LIFETIME_SECONDS:
+            ledger.record_expired(record, code=decision.code, message=decision.message)
 
     def _result(
         self,

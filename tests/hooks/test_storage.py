@@ -96,6 +96,20 @@ def test_a_result_on_s3_makes_way_for_another_and_is_not_lost(bench: Bench, buck
     assert bench.accepted == 2
 
 
+def test_a_result_on_s3_is_not_lost_to_who_overwrites_it_under_another_name(
+    bench: Bench, bucket: str
+) -> None:
+    one, other = f"{bucket}/folder/a.mp4", f"{bucket.replace('s3:', 's3a:')}/folder/a.mp4"
+    first = bench.imitate(output=one)
+    second = bench.imitate(DagRun("run-2"), output=other, variant=1, overwrite=True)
+    assert resolve_target(one).sha256() == second["sha256"] != first["sha256"]
+
+    bench.emu.add_fault("download:status,times=0")
+    bench.imitate(DagRun("run-3"))
+    assert hashlib.sha256(Path(bench.output).read_bytes()).hexdigest() == first["sha256"]
+    assert bench.accepted == 2
+
+
 def test_a_foreign_object_and_a_missing_bucket_stop_before_anything_is_paid(
     bench: Bench, bucket: str
 ) -> None:

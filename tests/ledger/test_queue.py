@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
 
 from airflow_provider_jimeng.ledger import engine as databases
-from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, MustWait, Scope
+from airflow_provider_jimeng.ledger.occupancy import count_holders, occupancy
+from airflow_provider_jimeng.ledger.records import Claimed, ClaimRequest, LostRace, MustWait, Scope
 from airflow_provider_jimeng.ledger.schema import tasks
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.policy.slots import (
@@ -20,6 +22,9 @@ from airflow_provider_jimeng.policy.slots import (
 )
 
 from tests.ledger.kit import Bench, unique
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 HOUR = 3600.0
 S = TaskState
@@ -57,6 +62,80 @@ def test_a_stale_intent_stops_being_busy_for_who_only_reads(bench: Bench):
         bench.age(row, age)
         assert bench.ledger.slot_view(bench.scope, 1).in_use == busy
     assert bench.now(row).state is S.INTENT
+
+
+def test_an_intent_that_was_never_sent_holds_its_slot_until_nobody_may_send_it_any_more(bench: Bench):
+    row = bench.claimed(send_deadline=60.0, expected_seconds=180.0)
+    bench.age(row, 59.0)
+    assert bench.ledger.slot_view(bench.scope, 1).in_use == 1
+    bench.must_wait(configured_limit=1)
+    # What was permitted just in time is not visible before it is committed.
+    bench.age(row, 2.0)
+    assert bench.ledger.slot_view(bench.scope, 1).in_use == 1
+    bench.age(row, 5.0)
+    assert bench.ledger.slot_view(bench.scope, 1).in_use == 0
+    with pytest.raises(LostRace, match="Nothing was sent"):
+        bench.ledger.begin_send(row)
+
+
+def test_an_unknown_that_was_never_sent_holds_nothing_and_is_never_sent(bench: Bench):
+    row = bench.claimed(send_deadline=60.0, expected_seconds=180.0)
+    bench.age(row, 60.5)
+    # The claim itself makes an unknown of it, and has the slot at once.
+    other = bench.claimed(configured_limit=1)
+    unknown = bench.now(row)
+    assert (unknown.state, unknown.never_sent, unknown.possibly_billed) == (S.UNKNOWN, True, False)
+    assert bench.ledger.slot_view(bench.scope, 1).holders == (other,)
+    for seen in (row, unknown):
+        with pytest.raises(LostRace, match="Nothing was sent"):
+            bench.ledger.begin_send(seen)
+    assert bench.now(row) == unknown
+
+
+def test_a_permission_that_was_given_in_time_holds_the_slot_though_its_answer_got_lost(bench: Bench):
+    row = bench.claimed(send_deadline=60.0, expected_seconds=180.0)
+    bench.age(row, 30.0)
+    bench.ledger.begin_send(row)
+    bench.age(row, 60.5)
+    bench.must_wait(configured_limit=1)
+    assert (bench.now(row).state, bench.ledger.slot_view(bench.scope, 1).in_use) == (S.UNKNOWN, 1)
+
+
+def test_a_late_id_of_a_row_that_held_nothing_holds_a_slot(bench: Bench):
+    row = bench.claimed(send_deadline=60.0)
+    bench.age(row, 61.0)
+    bench.found(row.content_key)
+    bench.ledger.adopt(row.id, unique("id-"), by="me")
+    assert bench.ledger.slot_view(bench.scope, 1).in_use == 1
+    bench.must_wait(configured_limit=1)
+
+
+@pytest.mark.parametrize("expected", [20.0, 180.0])
+@pytest.mark.parametrize("sends", [0, 1, 2])
+@pytest.mark.parametrize("state", [S.INTENT, S.UNKNOWN, S.SUBMITTED])
+def test_who_counts_and_who_lists_agree_at_any_age(
+    bench: Bench, state: TaskState, sends: int, expected: float
+):
+    row = bench.submitted(send_deadline=60.0, expected_seconds=expected)
+    bench.write(update(tasks).where(tasks.c.id == row.id).values(state=str(state), send_count=sends))
+    row = bench.now(row)
+
+    def read(conn: Connection) -> list[tuple[float, bool, bool]]:
+        began, found = row.base, []
+        for age in (0.0, 29.5, 30.5, 59.5, 60.5, 64.5, 65.5, 269.5, 270.5, 12 * HOUR - 5.0, 12 * HOUR + 5.0):
+            listed = occupancy(conn, bench.scope, began + age).holders
+            found.append((age, bool(listed), bool(count_holders(conn, bench.scope, began + age))))
+        return found
+
+    seen = bench.ledger._read(read)
+    assert [listed for _, listed, _ in seen] == [counted for _, _, counted in seen]
+    last = max(age for age, listed, _ in seen if listed)
+    never = {S.INTENT: 64.5, S.UNKNOWN: 59.5}
+    sent = {
+        S.INTENT: 59.5 if expected == 20.0 else 269.5,
+        S.UNKNOWN: 29.5 if expected == 20.0 else 269.5,
+    }
+    assert last == (sent if sends else never).get(state, 12 * HOUR - 5.0)
 
 
 def test_an_unknown_holds_its_slot_for_its_expected_time_however_long_a_send_may_take(bench: Bench):

@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_jimeng.ledger import moves
+from airflow_provider_jimeng.ledger.engine import database_for
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 
-from tests.ledger.kit import Bench
+from tests.ledger.kit import Bench, until
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 S = TaskState
 
@@ -70,6 +80,31 @@ def test_a_second_send_is_counted_from_the_first(bench: Bench):
     bench.age(second, 60.5)
     with pytest.raises(LostRace):
         bench.ledger.begin_send(second)
+
+
+def test_a_claim_sees_a_permission_that_was_given_in_time_and_is_committed_late(bench: Bench):
+    """Neither the slot nor the row is taken for free by who counts in between."""
+    row = bench.claimed(send_deadline=60.0)
+    bench.age(row, 59.7)
+    given, commit = threading.Event(), threading.Event()
+
+    def give(conn: Connection) -> TaskRecord:
+        begun = moves.begin_send(conn, row, "token")
+        given.set()
+        assert commit.wait(10.0)
+        return begun
+
+    with ThreadPoolExecutor(2) as pool:
+        begun = pool.submit(database_for(bench.url).write, give)
+        assert given.wait(10.0)
+        until(lambda: time.time() - row.created_at > 0.5)
+        waiting = pool.submit(bench.must_wait, configured_limit=1)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        commit.set()
+        assert begun.result().send_count == 1
+        assert waiting.result().in_use == 1
+    assert bench.now(row).state is S.INTENT
 
 
 def test_the_late_answer_of_a_silent_owner_is_kept(bench: Bench):

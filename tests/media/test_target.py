@@ -152,3 +152,22 @@ def test_a_disk_in_trouble_is_no_place_that_takes_no_file(
     monkeypatch.setattr(os, "makedirs", stale)
     with pytest.raises(JimengLandingError, match="Stale file handle"):
         local(tmp_path / "a.mp4").check_writable()
+
+
+def test_one_file_by_two_names_is_told(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "a").write_bytes(b"a")
+    (tmp_path / "real" / "b").write_bytes(b"a")
+    one, same, other = (local(tmp_path / each) for each in ("real/a", "link/a", "real/b"))
+    assert one.is_same_file(same)
+    assert not one.is_same_file(other)
+    assert not one.is_same_file(local(tmp_path / "real" / "missing"))
+    assert not one.is_same_file(memory(str(tmp_path / "real" / "a")))
+    assert memory("/bucket/a").is_same_file(memory("/bucket/a"))
+    assert not memory("/bucket/a").is_same_file(memory("/bucket/b"))
+
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(JimengLandingError, match="could not be looked at"):
+        local(loop / "a").is_same_file(one)

@@ -48,7 +48,7 @@ def draw(bench: Bench, run: str = "run-1", *, output: str | None = None, **body:
     """Run the three building blocks for a product that makes pictures."""
     dag_run = DagRun(run)
     bench.submit(dag_run, req_key=PICTURES, body={**POSTER, **body})
-    bench.wait(Output("submit"), dag_run)
+    bench.wait(Output("submit"), dag_run, before_landing=True)
     return bench.land(Output("wait"), dag_run, output=output or poster(bench))
 
 
