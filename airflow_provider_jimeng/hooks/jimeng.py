@@ -94,9 +94,9 @@ class JimengHook(VolcengineHook):
     def _newest(self) -> Newest:
         return Newest(self.settings, self._same_account)
 
-    def limit_for(self, req_key: str) -> int | None:
-        """Return the connection's slots of a product, as they were a minute ago or later."""
-        return self._newest.settings().limit_for(req_key)
+    def newest_settings(self) -> AccountSettings:
+        """Return the settings with the connection's numbers of slots as they were a minute ago or later."""
+        return self._newest.settings()
 
     def want(
         self, request: Request, *, provenance: Provenance | None = None, policies: Policies | None = None
@@ -178,7 +178,7 @@ class JimengHook(VolcengineHook):
         submitter = Submitter(
             self.ledger,
             self.client,
-            self._capped(self._newest.settings()),
+            self._capped(self.newest_settings()),
             refresh=self._refreshed,
             budget=budget,
             watched=watched,

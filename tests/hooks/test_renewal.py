@@ -18,6 +18,7 @@ from airflow_provider_jimeng.hooks.renewal import LastingClient, Newest
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 
 from tests.legs import Bench, DagRun
+from tests.operators.test_batch import batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def soon(seconds: float, act: Callable[[], None]) -> Iterator[None]:
 def begun() -> JimengHook:
     """Return a hook that has read its connection."""
     hook = JimengHook()
-    _ = hook.client, hook.limit_for(MOTION_IMITATION)
+    _ = hook.client, hook.newest_settings()
     return hook
 
 
@@ -90,6 +91,20 @@ def test_slots_that_are_bought_while_a_worker_waits_are_used(
     assert bench.states() == ["submitted", "submitted"]
 
 
+def test_slots_that_are_bought_during_a_bulk_run_on_the_worker_are_used(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "KEEP_SECONDS", 0.3)
+    bench.connect(max_concurrency=1)
+    bench.emu.configure(duration=2.5, concurrency=3)
+    with soon(0.5, lambda: bench.connect(max_concurrency=3)):
+        summary = batch(bench, range(3)).finish()
+    began = [row.submitted_at or 0.0 for row in bench.rows()]
+    assert max(began) - min(began) < 2.0, "all before the first has ended"
+    assert (summary["landed"], bench.accepted, bench.refused) == (3, 3, {})
+    assert summary["slot_utilisation"] <= 1.0
+
+
 def test_another_accounts_keys_neither_ask_nor_pay(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewal, "KEEP_SECONDS", 0.0)
     task = bench.submit()
@@ -99,7 +114,7 @@ def test_another_accounts_keys_neither_ask_nor_pay(bench: Bench, monkeypatch: py
     # The emulator would answer those keys, too.
     assert hook.get_result(task["task_id"])["code"] == 100009
     assert refused(bench) == 1, "asked once, with the keys that the task was paid with"
-    assert hook.limit_for(MOTION_IMITATION) == 2
+    assert hook.newest_settings().limit_for(MOTION_IMITATION) == 2
 
 
 def test_rotated_keys_of_an_account_without_a_name_ask_and_do_not_pay(bench: Bench) -> None:
