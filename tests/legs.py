@@ -34,7 +34,7 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator, ExecutorSafeguard
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
-from airflow_provider_jimeng.hooks import patience
+from airflow_provider_jimeng.hooks import patience, renewal
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle import bookkeeping, submit as submitting
@@ -329,6 +329,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, **numbers: float) -> None:
     monkeypatch.setattr(submitting, "_LATE_SECONDS", 0.0)
     monkeypatch.setattr(bookkeeping, "CERTAIN_SECONDS", 5.0)
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.1)
 
 
 class Bench:

@@ -118,12 +118,11 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
                 sample[fate.line] = LandedLine(line.image, line.video, fate.uri, fate.bytes)
 
         run = Run(replace(tools, report=report), terms, manifest.lines(), manifest.total, whole=True)
-        slots = _slots(tools, terms)
-        with _Reporting(lambda: writer.partial(_facts(tools, terms, began, slots(), None))):
+        with _Reporting(lambda: writer.partial(_facts(tools, terms, began, None))):
             parked = run.run(leg=leg)
         if parked is not None:
             return parked
-        facts = _facts(tools, terms, began, slots(), time.time())
+        facts = _facts(tools, terms, began, time.time())
         summary = writer.finish(replace(facts, strays=tuple(run.strays.told)))
         return Finished(
             summary,
@@ -138,20 +137,19 @@ def _whole(manifest: Manifest, tools: Tools, terms: Terms, *, leg: bool) -> Fini
         writer.close()
 
 
-def _slots(tools: Tools, terms: Terms) -> Callable[[], int | None]:
-    limits = tools.settings.max_concurrency
+def _slots(tools: Tools, terms: Terms) -> int | None:
+    limits = tools.account_now.max_concurrency
     known = sum(limits.values()) if isinstance(limits, Mapping) else limits
     most = terms.max_in_flight
-    return lambda: known if most is None else most if known is None else min(most, known)
+    return known if most is None else most if known is None else min(most, known)
 
 
-def _facts(
-    tools: Tools, terms: Terms, began: float, slots: int | None, finished_at: float | None
-) -> RunFacts:
+def _facts(tools: Tools, terms: Terms, began: float, finished_at: float | None) -> RunFacts:
     """Add up the run from the ledger, where every try and every leg of it left its traces."""
     totals = tools.ledger.run_totals(terms.provenance.attempt_scope, terms.since)
     now = time.time()
     timeline = Timeline.of_intervals((each.submitted_at, each.finished_at or now) for each in totals.spans)
+    slots = _slots(tools, terms)
     if slots is None:
         slots = max((each.in_use for each in timeline), default=None)
     return RunFacts(

@@ -132,8 +132,9 @@ class Submits:
     def limit(self) -> int | None:
         """The slots, as far as they are known."""
         limits = [each.limit for each in self.windows]
-        if not limits and isinstance(self._tools.settings.max_concurrency, int):
-            return self._tools.settings.max_concurrency
+        known = self._tools.account_now.max_concurrency
+        if not limits and isinstance(known, int):
+            return known
         return sum(each for each in limits if each is not None) if limits and all(limits) else None
 
     def add(self, content: Content, *, first: bool = False) -> None:
@@ -171,7 +172,7 @@ class Submits:
     def _window(self, content: Content) -> Window:
         scope = content.wanted.scope
         if scope not in self._windows:
-            self._windows[scope] = Window(scope, self._tools.settings.limit_for(scope.req_key))
+            self._windows[scope] = Window(scope, self._tools.account_now.limit_for(scope.req_key))
         return self._windows[scope]
 
     def refill(self) -> None:
@@ -179,6 +180,9 @@ class Submits:
         now = time.monotonic()
         if self.stopped is not None or now < self._hold_until:
             return
+        account = self._tools.account_now
+        for window in self.windows:
+            window.renumber(account.limit_for(window.scope.req_key))
         qps = self._tools.settings.submit_qps
         at_once = min(_MOST_AT_ONCE, max(2, int(20 * qps)))
         most = self._terms.max_in_flight

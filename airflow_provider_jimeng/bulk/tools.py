@@ -52,6 +52,7 @@ class Tools:
     :param report: gets the fate of each line, once.
     :param gauge: gets numbers to publish.
     :param stopping: tells that the run was told to stop (SIGTERM).
+    :param newest: returns the settings with the numbers of slots as they are now; asked often.
     """
 
     ledger: Ledger
@@ -67,6 +68,12 @@ class Tools:
     report: Callable[[Fate, Item | BadLine], Any]
     gauge: Callable[[str, float], None] = lambda name, value: None
     stopping: Callable[[], bool] = lambda: False
+    newest: Callable[[], AccountSettings] | None = None
+
+    @property
+    def account_now(self) -> AccountSettings:
+        """The account, whose slots may be more or fewer by now than when the run began, days ago."""
+        return self.settings if self.newest is None else self.newest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,15 @@ class Window:
         if self.configured is not None:
             self.allowance = self.limit = self.configured
 
+    def renumber(self, configured: int | None) -> None:
+        """Take in how many slots the connection has by now: what was bought meanwhile can be filled."""
+        if configured == self.configured:
+            return
+        if configured is not None:
+            self.allowance += max(0, configured - (self.limit or 0))
+            self.limit = configured
+        self.configured = configured
+
     def may_try(self) -> bool:
         """Return whether there is something to submit, and no reason to think that it will be refused."""
         return bool(self.pending) and self.allowance > 0

@@ -95,6 +95,7 @@ def tools_of(
     return Tools(
         ledger=ledger,
         settings=settings,
+        newest=hook.newest_settings,
         want=wanted,
         inspect=hook.look_at_inputs,
         probe=hook.prober.check if probing_asked_for(probe) else _no_probe,

@@ -15,7 +15,6 @@ from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.api.models import MOTION_IMITATION
 from airflow_provider_jimeng.api.validation import check_body, check_req_key, check_task_id
 from airflow_provider_jimeng.client.discretion import forgetful
-from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengInputError,
@@ -25,10 +24,12 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks import metrics
 from airflow_provider_jimeng.hooks.admission import Admission
+from airflow_provider_jimeng.hooks.answers import as_result, links_of as links_of
 from airflow_provider_jimeng.hooks.inputs import fetchable, fetchable_body
 from airflow_provider_jimeng.hooks.ledger import daily_submit_limit, open_ledger, volatile_query_params
 from airflow_provider_jimeng.hooks.lineage import tell_collector
 from airflow_provider_jimeng.hooks.probing import Prober, probing_asked_for
+from airflow_provider_jimeng.hooks.renewal import LastingClient, Newest
 from airflow_provider_jimeng.hooks.volcengine import VolcengineHook
 from airflow_provider_jimeng.hooks.waiting import current_run_start, wait_on_worker
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
@@ -41,13 +42,14 @@ from airflow_provider_jimeng.lifecycle.sources import superseded_by, with_valida
 from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Superseded, Wanted, want
 from airflow_provider_jimeng.media.guard import NetworkGuard
-from airflow_provider_jimeng.policy.poll import PollDecision, PollKind, PollSettings, PollState, decide_poll
+from airflow_provider_jimeng.policy.poll import PollSettings, PollState, decide_poll
 from airflow_provider_jimeng.policy.submit import SubmitKind, judge_submit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_jimeng.client.settings import AccountSettings
+    from airflow_provider_jimeng.client.sync import SyncClient
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.lifecycle.marker import Marker
 
@@ -85,8 +87,16 @@ class JimengHook(VolcengineHook):
 
     @cached_property
     def client(self) -> SyncClient:
-        """The client of this connection."""
-        return SyncClient(self.settings)
+        """The client of this connection, whose questions outlive a rotation of its keys."""
+        return LastingClient(self.settings, lambda: self.refreshed().settings)
+
+    @cached_property
+    def _newest(self) -> Newest:
+        return Newest(self.settings, self._same_account)
+
+    def newest_settings(self) -> AccountSettings:
+        """Return the settings with the connection's numbers of slots as they were a minute ago or later."""
+        return self._newest.settings()
 
     def want(
         self, request: Request, *, provenance: Provenance | None = None, policies: Policies | None = None
@@ -168,7 +178,7 @@ class JimengHook(VolcengineHook):
         submitter = Submitter(
             self.ledger,
             self.client,
-            self._capped(self.settings),
+            self._capped(self.newest_settings()),
             refresh=self._refreshed,
             budget=budget,
             watched=watched,
@@ -199,7 +209,7 @@ class JimengHook(VolcengineHook):
         fresh = type(self)(self.volcengine_conn_id)
         try:
             _ = fresh.settings
-        except JimengError as error:
+        except Exception as error:
             log.warning("The connection can't be read anew (%s); going on with what it was.", error)
             return self
         if not self.settings.goes_on_as(fresh.settings):
@@ -210,10 +220,19 @@ class JimengHook(VolcengineHook):
             return self
         return fresh
 
-    def _refreshed(self) -> AccountSettings | None:
-        """Read rotated credentials; ``None`` where they are another account's, which must not pay here."""
+    def _same_account(self) -> AccountSettings | None:
+        """Read the connection anew; ``None`` where it is another account's, which must not pay here."""
         fresh = self.refreshed().settings
-        return self._capped(fresh) if fresh.account == self.settings.account else None
+        return fresh if fresh.account == self.settings.account else None
+
+    def _refreshed(self) -> AccountSettings | None:
+        """
+        Return these settings with rotated credentials, if they are the same account's.
+
+        With no other deadline: what is sent again is an intent that others measure by the first one.
+        """
+        fresh = self._same_account()
+        return None if fresh is None else self._capped(replace(self.settings, credentials=fresh.credentials))
 
     @forgetful
     def submit_task(
@@ -313,7 +332,7 @@ class JimengHook(VolcengineHook):
         """
         watched = Watched(check_task_id(task_id, "task_id"), check_req_key(req_key, "req_key"))
         _, decision = harvest(self.client, watched, now=time.time())
-        return _as_result(watched.task_id, decision)
+        return as_result(watched.task_id, decision)
 
     async def aget_result(self, task_id: str, req_key: str = MOTION_IMITATION) -> dict[str, Any]:
         """Ask once about a task from a coroutine; see :meth:`get_result`."""
@@ -330,33 +349,7 @@ class JimengHook(VolcengineHook):
             deadline=None,
             settings=PollSettings(),
         )
-        return _as_result(task_id, decision)
-
-
-_STATUS = {
-    PollKind.SUCCEEDED: "done",
-    PollKind.FAILED: "failed",
-    PollKind.EXPIRED: "expired",
-}
-
-
-def _as_result(task_id: str, decision: PollDecision) -> dict[str, Any]:
-    return {
-        "task_id": task_id,
-        "status": _STATUS.get(decision.kind, "running"),
-        "code": decision.code,
-        "message": decision.message,
-        "request_id": decision.request_id,
-        **links_of(decision),
-    }
-
-
-def links_of(decision: PollDecision) -> dict[str, Any]:
-    """Return a result's links as sensor and hook tell them: one, and all where there are several."""
-    links: dict[str, Any] = {"video_url": decision.video_url}
-    if decision.further_urls:
-        links["result_urls"] = [decision.video_url, *decision.further_urls]
-    return links
+        return as_result(task_id, decision)
 
 
 def provenance_of(context: Mapping[str, Any]) -> Provenance:

@@ -96,8 +96,6 @@ def fresh_urls(hook: JimengHook, watched: Watched) -> list[str]:
                 request_id=decision.request_id,
                 task_id=watched.task_id,
             ).retried(may_come_back)
-        if decision.refresh:
-            hook = hook.refreshed()
         if ask + 1 < _ASKS:
             time.sleep(min(decision.retry_after or 1.0, _MOST_PAUSE))
     what = decision.note or decision.message if decision is not None else ""

@@ -115,8 +115,6 @@ class Watcher:
                 log.warning("Task %s is still waited for: %s", self.watched.task_id, word)
             told = word
             asked_to_wait = decision.retry_after or 0.0
-            if decision.refresh:
-                self.hook = self.hook.refreshed()
 
     def _pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
         if self.stopping is None:

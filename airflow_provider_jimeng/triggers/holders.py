@@ -21,6 +21,7 @@ from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import expectation
 from airflow_provider_jimeng.lifecycle.settle import is_overdue, worth_asking
 from airflow_provider_jimeng.policy.poll import (
+    PollDecision,
     PollKind,
     PollSettings,
     PollState,
@@ -116,12 +117,15 @@ class Holders:
         self._next: dict[str, float] = {}
         self._states: dict[str, PollState] = {}
 
-    async def find_over(self, client: AsyncClient, view: SlotView, *, head: bool) -> TaskRecord | None:
+    async def find_over(
+        self, client: AsyncClient, view: SlotView, *, head: bool, refused: Callable[[], None]
+    ) -> TaskRecord | None:
         """
         Return a holder that was just found to be over, if there is one; it is in :data:`seen_over`, too.
 
         :param head: whether who asks is among the first in the queue, and asks about whatever nobody here
             watches; the others only ask about what is long overdue, since the first may be dead themselves.
+        :param refused: called where the vendor refuses who asks, whose keys may have been rotated.
         """
         now = time.time()
         self._forget(now)
@@ -131,10 +135,14 @@ class Holders:
             overdue = is_overdue(holder, view.now)
             if not overdue and (not head or watched_here[holder.task_id] > 0):
                 continue
-            if self._is_due(holder, holder.task_id, now) and await self._is_over(
-                client, holder, holder.task_id, now
-            ):
+            if not self._is_due(holder, holder.task_id, now):
+                continue
+            decision = await self._ask(client, holder, holder.task_id, now)
+            if decision.kind in _OVER:
+                seen_over.add(holder.task_id, self._states[holder.task_id])
                 return holder
+            if decision.refresh:
+                refused()
         return None
 
     def _is_due(self, holder: TaskRecord, task_id: str, now: float) -> bool:
@@ -152,7 +160,7 @@ class Holders:
             jitter=random.random(),  # noqa: S311 - jitter may be guessed
         )
 
-    async def _is_over(self, client: AsyncClient, holder: TaskRecord, task_id: str, now: float) -> bool:
+    async def _ask(self, client: AsyncClient, holder: TaskRecord, task_id: str, now: float) -> PollDecision:
         self._next[task_id] = now + self._delay(holder, now)
         observation = await client.query(holder.scope.req_key, task_id)
         self._states[task_id], decision = decide_poll(
@@ -163,10 +171,7 @@ class Holders:
             deadline=None,
             settings=PollSettings(),
         )
-        if decision.kind not in _OVER:
-            return False
-        seen_over.add(task_id, self._states[task_id])
-        return True
+        return decision
 
     def _forget(self, now: float) -> None:
         old = [task_id for task_id, due in self._next.items() if now - due > _FORGET_SECONDS]

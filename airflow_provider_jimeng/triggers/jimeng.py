@@ -29,6 +29,7 @@ from airflow_provider_jimeng.policy.poll import (
     next_poll_delay,
     worth_telling,
 )
+from airflow_provider_jimeng.triggers.connections import connections
 from airflow_provider_jimeng.triggers.holders import seen_over, watched_here
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE as DEADLINE, FINISHED as FINISHED, TURN as TURN
 from airflow_provider_jimeng.triggers.references import TaskReference, reference_of
@@ -68,13 +69,16 @@ async def settings_of(conn_id: str, deadline: float | None = None) -> AccountSet
     told = False
     while deadline is None or time.time() < deadline:
         try:
-            return await JimengHook(conn_id).aget_settings()
+            settings = await JimengHook(conn_id).aget_settings()
         except Exception as error:
             if not told:
                 log.error("The connection %r can't be read (%s); waiting for it.", conn_id, error)
                 told = True
             left = CONNECTION_RETRY_SECONDS if deadline is None else deadline - time.time()
             await asyncio.sleep(max(0.0, min(CONNECTION_RETRY_SECONDS, left)))
+        else:
+            connections().note(conn_id, settings)
+            return settings
     return None
 
 

@@ -16,6 +16,7 @@ from airflow_provider_jimeng.ledger.admin import NoLedger
 from airflow_provider_jimeng.ledger.records import Scope, SlotView
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.settle import is_overdue
+from airflow_provider_jimeng.triggers.connections import connections
 from airflow_provider_jimeng.triggers.holders import holders, seen_over, usable_by
 from airflow_provider_jimeng.triggers.jimeng import (
     CONNECTION_RETRY_SECONDS,
@@ -42,7 +43,6 @@ _LOOK_SECONDS = 1.0
 #: A ledger that isn't the ticket's tells nothing of it, so its worker has to look; but not each second.
 _ASTRAY_SECONDS = 300.0
 _UNREADABLE = "The ledger can't be read; waiting for it: %s"
-_NOT_RENEWED = "The connection can't be read anew; going on with what it was: %s"
 _NOT_ASKED = "The vendor can't be asked from here; waiting for what the ledger says: %s"
 #: *expired* is what was given up and may come back: a worker asks the vendor for it, at the time it named.
 _UNDECIDED = frozenset({TaskState.INTENT, TaskState.UNKNOWN, TaskState.EXPIRED})
@@ -87,7 +87,6 @@ class JimengSlotTrigger(BaseTrigger):
         self.deadline = deadline
         self._first_state: TaskState | None = None
         self._told: set[str] = set()
-        self._renew_at: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments: names and a ticket, no secret."""
@@ -121,9 +120,8 @@ class JimengSlotTrigger(BaseTrigger):
                 yield event_to_tell({"status": TURN, **whose, **told})
                 return
             await asyncio.sleep(_LOOK_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter may be guessed
-            if self._renew_at is not None and time.monotonic() >= self._renew_at:
-                self._renew_at = None
-                settings = await self._renewed(settings)
+            # A number of slots that was raised or lowered meanwhile, and keys that were rotated.
+            settings = connections().after(settings, self.volcengine_conn_id)
         yield event_to_tell({"status": DEADLINE, "deadline": self.deadline})
 
     async def _look(
@@ -141,14 +139,6 @@ class JimengSlotTrigger(BaseTrigger):
         self._told.discard(_UNREADABLE)
         return over
 
-    async def _renewed(self, settings: AccountSettings) -> AccountSettings:
-        try:
-            later = await JimengHook(self.volcengine_conn_id).aget_settings()
-        except Exception as error:
-            self._tell_once(_NOT_RENEWED, error)
-            return settings
-        return later if settings.goes_on_as(later) else settings
-
     def _tell_once(self, words: str, error: Exception) -> None:
         if words not in self._told:
             self._told.add(words)
@@ -157,11 +147,16 @@ class JimengSlotTrigger(BaseTrigger):
     async def _find_over(self, client: AsyncClient, view: SlotView) -> TaskRecord | None:
         """Return a holder that the vendor says is over; one that can't be asked about here holds its slot."""
         try:
-            return await holders().find_over(client, view, head=self._is_head(view))
+            return await holders().find_over(
+                client, view, head=self._is_head(view), refused=self._was_refused
+            )
         except JimengError as error:
             self._tell_once(_NOT_ASKED, error)
-            self._renew_at = time.monotonic() + CONNECTION_RETRY_SECONDS
+            self._was_refused()
             return None
+
+    def _was_refused(self) -> None:
+        connections().refused(self.volcengine_conn_id, CONNECTION_RETRY_SECONDS)
 
     def _may_look(self, now: float) -> bool:
         return now >= (epoch_of(self.not_before) or 0.0)

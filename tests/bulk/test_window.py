@@ -70,3 +70,20 @@ def test_whose_turn_it_is_takes_all_that_is_free():
     refused(made)
     made.looked(view(in_use=1, entitled=frozenset({7})), (), 10.0)
     assert made.allowance == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "allowance", "limit"), [(4, 6, 2, 6), (4, 4, 0, 4), (4, 1, 0, 1), (4, None, 0, 4)]
+)
+def test_slots_that_were_bought_meanwhile_are_filled(before, now, allowance, limit):
+    made = Window(SCOPE, before)
+    made.allowance = 0
+    made.renumber(now)
+    assert (made.configured, made.allowance, made.limit) == (now, allowance, limit)
+
+
+def test_a_number_that_was_to_be_learned_and_is_known_now_is_taken():
+    made = Window(SCOPE, None)
+    made.allowance, made.limit = 0, 2
+    made.renumber(5)
+    assert (made.configured, made.allowance, made.limit) == (5, 3, 5)

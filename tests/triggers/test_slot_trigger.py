@@ -32,7 +32,7 @@ def scope_of(bench: Bench) -> Scope:
     return Scope(ACCOUNT, f"{bench.emu.host}/cn-north-1", "m")
 
 
-def request(bench: Bench, key: str) -> ClaimRequest:
+def request(bench: Bench, key: str, limit: int = 1) -> ClaimRequest:
     return ClaimRequest(
         content_key=key,
         scope=scope_of(bench),
@@ -40,7 +40,7 @@ def request(bench: Bench, key: str) -> ClaimRequest:
         provenance=Provenance("dag", "run", key),
         owner=key,
         waiter=key,
-        configured_limit=1,
+        configured_limit=limit,
         send_deadline=60.0,
     )
 
