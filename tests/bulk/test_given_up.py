@@ -175,3 +175,19 @@ def test_lines_whose_inputs_store_was_away_are_tried_again_by_a_retry() -> None:
     with pytest.raises(JimengToleranceExceededError):
         judge(Finished(summary, None, 0, inputs_away=2), 0)
     judge(Finished(summary, None, 0, inputs_away=2), 3)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "bad"), [(None, 3), ("the budget is spent", 0), ("the budget is spent", 3)]
+)
+def test_what_is_paid_and_not_stored_is_tried_again_whatever_else_the_run_came_to(
+    stopped: str | None, bad: int
+) -> None:
+    summary = dict.fromkeys(("landed", "reused", "expired", "unknown", "invalid"), 0)
+    summary |= {"failed": bad, "skipped": 1 if stopped is None else 4, "total": 9}
+    summary |= {"gallery_uri": "gallery", "report_uri": "report"}  # type: ignore[dict-item]
+    with pytest.raises(JimengLandingError, match="1 paid results could not be stored") as raised:
+        judge(Finished(summary, stopped, 1), 0)
+    assert raised.value.retry_helps
+    assert (f"{bad} items came to nothing, and tolerance allows 0" in str(raised.value)) == bool(bad)
+    assert ("the budget is spent" in str(raised.value)) == (stopped is not None)
