@@ -28,10 +28,7 @@ from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
 from airflow_provider_jimeng.bulk.strays import Strays
 from airflow_provider_jimeng.bulk.submits import Patience, Submits
-from airflow_provider_jimeng.exceptions import (
-    JimengError,
-    JimengLedgerError,
-)
+from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
@@ -192,10 +189,6 @@ class Run:
     def strays_unlanded(self) -> int:
         """Of these, tasks that no line asks for any more."""
         return self._landings.strays_unlanded
-
-    @property
-    def _open(self) -> int:
-        return len(self._watching) + self._submits.trying
 
     def _check_stop(self) -> None:
         if self._tools.stopping():
@@ -369,11 +362,13 @@ class Run:
             return False
         if any(each.doubtful and each.pending for each in self._submits.windows):
             return False
-        most = self._terms.max_in_flight
         if self._terms.products > 1 and not self._scout.over and self._reads_on():
             # What waits for one product's slots says nothing of another's, whose lines may come next.
             return False
-        full = most is not None and self._open >= most
+        full = self._submits.full
+        if not full and any(each.has_trouble() for each in self._submits.windows):
+            # How long it has lasted is known to this leg only, and that is what ends it.
+            return False
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
         if not (full or waiting or self._scout.over):
             return False

@@ -129,6 +129,12 @@ class Submits:
         return sum(each.trying for each in self.windows)
 
     @property
+    def full(self) -> bool:
+        """Whether as many tasks are at the vendor, or on their way there, as this run may have."""
+        most = self._terms.max_in_flight
+        return most is not None and len(self._watching()) + self.trying >= most
+
+    @property
     def limit(self) -> int | None:
         """The slots, as far as they are known."""
         limits = [each.limit for each in self.windows]
@@ -181,10 +187,9 @@ class Submits:
             return
         qps = self._tools.settings.submit_qps
         at_once = min(_MOST_AT_ONCE, max(2, int(20 * qps)))
-        most = self._terms.max_in_flight
         for window in self.windows:
             while window.may_try() and window.trying < at_once:
-                if most is not None and len(self._watching()) + self.trying >= most:
+                if self.full:
                     return
                 content = first_due(window.pending, now)
                 if content is None:

@@ -1,9 +1,10 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""A bulk run whose stores are away, of outputs or of inputs: nothing paid is given up, and no leg waits in vain."""
+"""A bulk run whose stores are away, of outputs or of inputs: nothing paid is given up, no slot idles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,19 +12,24 @@ import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng.bulk import landing_pool, scout, submits
-from airflow_provider_jimeng.exceptions import JimengLandingError, JimengToleranceExceededError
+from airflow_provider_jimeng.exceptions import (
+    JimengInputStoreError,
+    JimengLandingError,
+    JimengToleranceExceededError,
+)
+from airflow_provider_jimeng.hooks import jimeng as hook
+from airflow_provider_jimeng.hooks.inputs import fetchable_body
 from airflow_provider_jimeng.lifecycle.land import Lander
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
-from tests.legs import Bench
+from tests.legs import Bench, Deferred
 from tests.operators.test_batch_corrected import batch
 
 
 @pytest.fixture(autouse=True)
-def quick_tries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (landing_pool, scout, submits):
         monkeypatch.setattr(each, "backoff_delay", lambda *_, **__: 0.1)
-    yield
 
 
 def terms(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
@@ -51,11 +57,87 @@ def test_paid_results_that_could_not_be_stored_are_stored_by_a_retry_though_anot
         instance.finish()
 
     first, second = instance.errors
+    assert second is told.value
     assert isinstance(first, JimengLandingError)
     assert "2 paid results" in str(first)
     assert "1 items came to nothing, and tolerance allows 0" in str(first)
     assert isinstance(second, JimengToleranceExceededError)
-    assert second is told.value
     assert sorted(bench.states()) == ["failed", "landed", "landed"]
     assert sorted(path.name for path in (bench.folder / "out").glob("*.mp4")) == ["b.mp4", "c.mp4"]
     assert bench.accepted == 3
+
+
+def lose(bench: Bench, how: str) -> None:
+    """Have two results that were paid for, and that exist nowhere any more."""
+    batch(bench, "ab").finish()
+    shutil.rmtree(bench.folder / "out")
+    if how == "file is gone":
+        bench.emu.advance(13 * 3600.0)
+        bench.alter(
+            "UPDATE jimeng_tasks SET created_at = created_at - 46800, submitted_at = submitted_at - 46800"
+        )
+    else:
+        bench.alter(
+            "UPDATE jimeng_tasks SET state = 'expired', task_id = '9999999999999999' || id, "
+            "landed_at = NULL, finished_at = ?, submitted_at = submitted_at - 3600",
+            time.time() - 700,
+        )
+        bench.alter("DELETE FROM jimeng_landings")
+
+
+class KeysAway:
+    """The keys to the inputs, which a submit presigns them with: they can't be had while ``away``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.away, self.asked = True, 0
+        monkeypatch.setattr(hook, "fetchable_body", self._present)
+
+    def _present(self, body: Any) -> Any:
+        self.asked += 1
+        if self.away:
+            raise JimengInputStoreError("keys to s3://inputs can't be had: 503")
+        return fetchable_body(body)
+
+
+@pytest.mark.parametrize("how", ["file is gone", "given up"])
+def test_a_leg_bears_keys_that_are_away_at_the_submit_only_and_a_retry_pays_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    terms(monkeypatch, input_patience=0.5)
+    lose(bench, how)
+    keys = KeysAway(monkeypatch)
+    instance = batch(bench, "ab", on_missing_output="resubmit", run_id="run-2")
+    with pytest.raises(JimengInputStoreError, match="a retry asks it again"):
+        instance.a_try()
+
+    assert len(instance.story) <= 4
+    assert keys.asked >= 4
+    assert bench.accepted == 2
+
+    keys.away = False
+    assert instance.clear().finish()["landed"] == 2
+    assert bench.accepted == 4
+
+
+def test_a_leg_whose_slots_are_full_does_not_stay_for_a_line_whose_keys_are_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms(monkeypatch, input_patience=20.0)
+    lose(bench, "given up")
+    bench.emu.configure(duration=3600.0)
+    tried: list[float] = []
+
+    def present(body: Any) -> Any:
+        if "n-a.png" in str(body):
+            tried.append(time.monotonic())
+            raise JimengInputStoreError("keys to s3://inputs can't be had: 503")
+        return fetchable_body(body)
+
+    monkeypatch.setattr(hook, "fetchable_body", present)
+    began = time.monotonic()
+    instance = batch(bench, "abcd", on_missing_output="resubmit", run_id="run-2")
+    assert isinstance(instance.leg(), Deferred)
+
+    assert tried
+    assert time.monotonic() - began < 10.0
+    assert bench.accepted == 4
