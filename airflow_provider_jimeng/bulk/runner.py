@@ -213,12 +213,12 @@ class Run:
     def _take(self) -> None:
         while self._reads_on() and (found := self._scout.take()) is not None:
             if isinstance(found, Settled):
-                self._last_line = found.line.line
+                self._last_line = max(self._last_line, found.line.line)
                 if found.store_away is not None:
                     self._submits.stop_for_the_store(found.store_away)
                 self._settle_line(found.fate, found.line, found.own, just_now=False)
                 continue
-            self._last_line = found.content.items[0].line
+            self._last_line = max(self._last_line, found.content.items[0].line)
             self._add(found.content, needs_submit=found.needs_submit)
 
     def _add(self, content: Content, *, needs_submit: bool) -> None:
@@ -384,7 +384,8 @@ class Run:
         )
 
     def _lines_at_work(self) -> Iterator[int]:
-        return (item.line for content in self._contents.values() for item in content.items)
+        yield from self._scout.passed
+        yield from (item.line for content in self._contents.values() for item in content.items)
 
 
 def _nothing() -> None:

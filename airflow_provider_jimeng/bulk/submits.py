@@ -217,6 +217,7 @@ class Submits:
             self._patience.calm()
             content.record, content.supersede, self._broken_since = outcome.record, None, None
             content.calm()
+            self._tools.away.answered(content.wanted, "submit")
             if outcome.reused:
                 window.freed()
             else:
@@ -270,8 +271,8 @@ class Submits:
                 self._patience.bear(error)
             self._wait_out(content, error)
             window.pending.appendleft(content)
-        elif isinstance(error, JimengInputStoreError) and not self._is_tired_of(
-            content, self._terms.input_patience
+        elif isinstance(error, JimengInputStoreError) and self._tools.away.bears(
+            content.wanted, "submit", self._terms.input_patience
         ):
             # It could not be presigned, before the claim. Other inputs may be elsewhere.
             content.trouble(

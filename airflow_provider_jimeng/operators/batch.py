@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.api.products import check_product_options
     from airflow_provider_jimeng.api.validation import check_choice, check_req_key
+    from airflow_provider_jimeng.bulk.away import InputsAway
     from airflow_provider_jimeng.bulk.content import Folder
     from airflow_provider_jimeng.bulk.items import Outcome
     from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
@@ -48,6 +49,7 @@ else:
     check_choice, check_req_key = late(
         "airflow_provider_jimeng.api.validation", "check_choice", "check_req_key"
     )
+    (InputsAway,) = late("airflow_provider_jimeng.bulk.away", "InputsAway")
     (Outcome,) = late("airflow_provider_jimeng.bulk.items", "Outcome")
     Finished, check_manifest, check_tolerance, judge, run_to_end = late(
         "airflow_provider_jimeng.bulk.job",
@@ -197,16 +199,16 @@ class JimengBatchOperator(JimengOperator):
         total: int | None = None,
         products: int = 1,
         began: float | None = None,
+        inputs_away: Mapping[str, Mapping[str, Any]] | None = None,
         **later: Any,
     ) -> dict[str, Any]:
         """
         Go on after a task has ended, or a slot has come free.
 
-        :param after_line: with ``digest``, ``total`` and ``products`` what an earlier leg found out.
-        :param began: epoch seconds of the first leg's beginning.
+        :param after_line: with the others what an earlier leg found out, see :class:`.hints.Hint`.
         :param later: what a leg of a later release found out.
         """
-        return self._run(context, event, Hint(after_line, digest, total, products, began))
+        return self._run(context, event, Hint(after_line, digest, total, products, began, inputs_away))
 
     @forgetful
     def _run(self, context: Context, event: Any, hint: Hint) -> dict[str, Any]:
@@ -257,6 +259,7 @@ class JimengBatchOperator(JimengOperator):
         note = self.hook.admission.note_at(tools.folder.note)
         self.hook.admission.check(note, adopt=self.adopt_output)
         self._point_at_report(context, tools.folder)
+        away = InputsAway(hint.inputs_away)
         try:
             ended = run_to_end(
                 manifest,
@@ -264,6 +267,7 @@ class JimengBatchOperator(JimengOperator):
                     tools,
                     ensure=partial(self.hook.ensure, beside=note, stopping=self.stopping),
                     stopping=self.stopping,
+                    away=away,
                 ),
                 terms,
                 leg=self.deferrable,
@@ -273,7 +277,7 @@ class JimengBatchOperator(JimengOperator):
         finally:
             self.hook.admission.leave()
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest, hint)
+            self._defer(ended, manifest, replace(hint, inputs_away=away.left()))
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         self._tell(self._lineage_of(ended))
@@ -376,13 +380,12 @@ class JimengBatchOperator(JimengOperator):
                 hold=settling.hold_seconds(),
             ),
             method_name="execute_complete",
-            kwargs={
-                "after_line": parked.after_line,
-                "digest": manifest.digest,
-                "total": manifest.total if hint.total is None else hint.total,
-                "products": hint.products,
-                "began": hint.began,
-            },
+            kwargs=replace(
+                hint,
+                after_line=parked.after_line,
+                digest=manifest.digest,
+                total=manifest.total if hint.total is None else hint.total,
+            ).told(),
             timeout=_BACKSTOP,
         )
 

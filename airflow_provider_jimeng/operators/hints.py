@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Hint:
     :param total: its lines.
     :param products: how many products they are of.
     :param began: epoch seconds of the beginning of the first leg, or of the run's first claim.
+    :param inputs_away: stores of inputs that do not answer, see :class:`~.bulk.away.InputsAway`.
     """
 
     after_line: int = 0
@@ -22,3 +25,9 @@ class Hint:
     total: int | None = None
     products: int = 1
     began: float | None = None
+    inputs_away: Mapping[str, Mapping[str, Any]] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return it as the arguments of the next leg, without what there is nothing of."""
+        told = asdict(self)
+        return told if self.inputs_away else {name: told[name] for name in told if name != "inputs_away"}
