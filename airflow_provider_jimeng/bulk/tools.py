@@ -33,8 +33,13 @@ class Ensure(Protocol):
         supersede: TaskRecord | None,
         budget: int | None,
         watched: Callable[[], Collection[str]],
+        stopping: Callable[[], bool] = ...,
     ) -> Ensured:
-        """Return the task in hand, or what to wait for."""
+        """
+        Return the task in hand, or what to wait for.
+
+        :raises JimengStoppedError: it would have to be submitted, and ``stopping`` tells that nothing is.
+        """
 
 
 @dataclass(frozen=True, slots=True)
