@@ -28,6 +28,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengLandingError,
     JimengLedgerError,
     JimengOutputExistsError,
+    JimengStoppedError,
     JimengUnreadableInputError,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -231,6 +232,8 @@ class Scout:
         for tries in itertools.count():
             try:
                 with self._seats:
+                    if self._closed.is_set():
+                        raise JimengStoppedError("Nobody asks any more; nothing was sent")
                     if tries:
                         # Somebody else may have paid for it in the meantime.
                         record = self._tools.ledger.latest(wanted.key)

@@ -94,7 +94,7 @@ class _Reader(Scout):
     def __init__(self, tools: Tools, terms: Terms, lines: Iterator[Any], *, stopped: Any, wake: Any) -> None:
         self._tools, self._terms, self._lines, self._stopped = tools, terms, lines, stopped
         self._over = False
-        self._seats = threading.Semaphore()
+        self._seats, self._closed = threading.Semaphore(), threading.Event()
         self._pool: Any = SimpleNamespace(submit=_at_once)
         self._some: Iterator[Any] = iter(())
 
