@@ -209,12 +209,12 @@ def check_tolerance(value: Any) -> int | float:
 
 def judge(finished: Finished, tolerance: int | float) -> None:
     """
-    Raise what the outcome of a run means.
+    Raise what the outcome of a run means: first of all that something paid is not stored yet.
 
-    :raises JimengToleranceExceededError: more items came to nothing than may.
-    :raises JimengInputStoreError: so many did since their inputs' store did not answer; a retry goes on.
     :raises JimengLandingError: the store was in trouble for too long: paid results could not be stored, or
-        items not be submitted; a retry goes on.
+        items not be submitted; a retry goes on, and is judged once it has stored all.
+    :raises JimengInputStoreError: so many did since their inputs' store did not answer; a retry goes on.
+    :raises JimengToleranceExceededError: more items came to nothing than may.
     :raises JimengRunIncompleteError: submits stopped early.
     """
     summary = finished.summary
@@ -224,6 +224,17 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     skipped = summary[str(Outcome.SKIPPED)]
     counts = ", ".join(f"{summary[str(each)]} {each}" for each in Outcome if summary[str(each)])
     left_out = skipped > finished.unlanded - finished.strays_unlanded
+    if finished.unlanded:
+        # Before any verdict that no retry follows: what was paid for is lost if nobody fetches it in time.
+        later = [
+            f"{bad} items came to nothing, and tolerance allows {allowed}" if bad > allowed else "",
+            f"items were left out: {finished.stopped}" if left_out else "",
+        ]
+        judged = "".join(f"; {each}" for each in later if each)
+        raise JimengLandingError(
+            f"{finished.unlanded} paid results could not be stored ({counts}{judged}). They are known, and a "
+            f"retry within 12 hours of their submits stores them without paying again. {where}"
+        )
     if bad > allowed >= bad - finished.inputs_away:
         raise JimengInputStoreError(
             f"The store of the inputs of {finished.inputs_away} items, of {summary['total']}, did not answer "
@@ -241,9 +252,4 @@ def judge(finished: Finished, tolerance: int | float) -> None:
         raise kind(
             f"{skipped} of {summary['total']} items were left out ({counts}): {finished.stopped}. Nothing "
             f"was paid for those; run the same manifest again to go on. {where}"
-        )
-    if finished.unlanded:
-        raise JimengLandingError(
-            f"{finished.unlanded} paid results could not be stored ({counts}). They are known, and a retry "
-            f"within 12 hours of their submits stores them without paying again. {where}"
         )

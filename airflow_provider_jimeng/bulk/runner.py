@@ -28,10 +28,7 @@ from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
 from airflow_provider_jimeng.bulk.strays import Strays
 from airflow_provider_jimeng.bulk.submits import Patience, Submits
-from airflow_provider_jimeng.exceptions import (
-    JimengError,
-    JimengLedgerError,
-)
+from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.harvest import Watched, record_verdict
@@ -193,10 +190,6 @@ class Run:
         """Of these, tasks that no line asks for any more."""
         return self._landings.strays_unlanded
 
-    @property
-    def _open(self) -> int:
-        return len(self._watching) + self._submits.trying
-
     def _check_stop(self) -> None:
         if self._tools.stopping():
             raise run_stopped_error(len(self._watching))
@@ -220,12 +213,12 @@ class Run:
     def _take(self) -> None:
         while self._reads_on() and (found := self._scout.take()) is not None:
             if isinstance(found, Settled):
-                self._last_line = found.line.line
+                self._last_line = max(self._last_line, found.line.line)
                 if found.store_away is not None:
                     self._submits.stop_for_the_store(found.store_away)
                 self._settle_line(found.fate, found.line, found.own, just_now=False)
                 continue
-            self._last_line = found.content.items[0].line
+            self._last_line = max(self._last_line, found.content.items[0].line)
             self._add(found.content, needs_submit=found.needs_submit)
 
     def _add(self, content: Content, *, needs_submit: bool) -> None:
@@ -369,11 +362,13 @@ class Run:
             return False
         if any(each.doubtful and each.pending for each in self._submits.windows):
             return False
-        most = self._terms.max_in_flight
         if self._terms.products > 1 and not self._scout.over and self._reads_on():
             # What waits for one product's slots says nothing of another's, whose lines may come next.
             return False
-        full = most is not None and self._open >= most
+        full = self._submits.full
+        if not full and any(each.has_trouble() for each in self._submits.windows):
+            # How long it has lasted is known to this leg only, and that is what ends it.
+            return False
         waiting = any(each.pending and each.allowance <= 0 for each in self._submits.windows)
         if not (full or waiting or self._scout.over):
             return False
@@ -389,7 +384,8 @@ class Run:
         )
 
     def _lines_at_work(self) -> Iterator[int]:
-        return (item.line for content in self._contents.values() for item in content.items)
+        yield from self._scout.passed
+        yield from (item.line for content in self._contents.values() for item in content.items)
 
 
 def _nothing() -> None:

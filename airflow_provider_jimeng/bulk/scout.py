@@ -3,7 +3,8 @@
 The reading ahead: what stands for the manifest's lines, looked up many at a time and checked in parallel.
 
 It runs in threads of its own, so that neither a slow store nor a slow input ever holds up a slot. Where the
-store or the ledger can't be asked, it waits: a line that was not looked at is never paid for.
+store or the ledger can't be asked, it waits: a line that was not looked at is never paid for. What waits for
+the store of its inputs is set aside, since those of the lines behind it may be elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengLandingError,
     JimengLedgerError,
     JimengOutputExistsError,
+    JimengStoppedError,
     JimengUnreadableInputError,
 )
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -45,9 +47,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
+#: Lines that are looked at at once; those that only wait are not counted.
 _THREADS = 8
-#: For how long the store of an input that was waited for in vain fails further lines at once.
-_INPUTS_AWAY_SECONDS = 120.0
+#: Lines that may wait for the stores of their inputs, before those behind them wait too.
+_ASIDE = 24
+_TICK_SECONDS = 0.05
 _UNPAID = frozenset({TaskState.REJECTED, TaskState.RELEASED})
 _PAID = frozenset({TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED})
 
@@ -102,11 +106,16 @@ class Scout:
         self._found: queue.Queue[Found | BaseException | None] = queue.Queue(maxsize=max(terms.ahead, 1))
         self._closed = threading.Event()
         self._store_away: JimengError | None = None
-        self._inputs_away_until = 0.0
-        #: Lines that failed for it.
+        #: Lines that failed since the store of their inputs did not answer.
         self.inputs_away: list[int] = []
         self._over = False
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jimeng-bulk-scout")
+        # Lines that wait for it now; those of them that were passed, until they are taken.
+        self._waiting: set[int] = set()
+        self._aside: dict[int, Future[Found]] = {}
+        self._passed: set[int] = set()
+        self._lock = threading.Lock()
+        self._seats = threading.Semaphore(_THREADS)
+        self._pool = ThreadPoolExecutor(_THREADS + _ASIDE, thread_name_prefix="jimeng-bulk-scout")
         self._thread = threading.Thread(target=self._read, name="jimeng-bulk-reader", daemon=True)
         self._thread.start()
 
@@ -126,7 +135,15 @@ class Scout:
             return None
         if isinstance(found, BaseException):
             raise found
+        with self._lock:
+            self._passed.discard(_line_of(found))
         return found
+
+    @property
+    def passed(self) -> list[int]:
+        """Lines that were set aside while later ones were taken, and that were not taken yet."""
+        with self._lock:
+            return list(self._passed)
 
     def close(self) -> None:
         """Stop reading."""
@@ -151,14 +168,39 @@ class Scout:
             # A leg that soon ends looks at no more than it may submit.
             at_once = min(_AT_ONCE, max(self._terms.ahead, 1))
             while not self._closed.is_set() and (some := list(itertools.islice(self._lines, at_once))):
-                for found in self._look_up(some):
-                    self._put(found)
+                for line, looking in self._look_up(some):
+                    if self._closed.is_set():
+                        return
+                    if self._is_there(line, looking):
+                        self._put(looking.result())
+                    self._put_those_aside()
+            while self._aside and not self._closed.is_set():
+                wait(self._aside.values(), timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
+                self._put_those_aside()
             self._put(None)
         except BaseException as error:
             # Raised again in the run's own thread.
             self._put(error)
 
-    def _look_up(self, lines: list[Item | BadLine]) -> Iterator[Found]:
+    def _is_there(self, line: int, looking: Future[Found]) -> bool:
+        """Wait for what is found about a line, unless it is set aside."""
+        while not wait((looking,), timeout=_TICK_SECONDS).done:
+            if self._closed.is_set():
+                return False
+            if line in self._waiting and len(self._aside) < _ASIDE:
+                with self._lock:
+                    self._passed.add(line)
+                self._aside[line] = looking
+                return False
+            self._put_those_aside()
+        return True
+
+    def _put_those_aside(self) -> None:
+        """Go on with the lines that have waited for long enough."""
+        for line in [line for line, looking in self._aside.items() if looking.done()]:
+            self._put(self._aside.pop(line).result())
+
+    def _look_up(self, lines: list[Item | BadLine]) -> list[tuple[int, Future[Found]]]:
         wanted: dict[int, Wanted] = {}
         known: dict[int, Settled] = {}
         for number, line in enumerate(lines):
@@ -181,27 +223,28 @@ class Scout:
             each = wanted[number]
             return self._look(line, each, records.get(each.key), landings.get(each.key, []))
 
-        return iter(self._pool.map(look, range(len(lines))))
+        return [(line.line, self._pool.submit(look, number)) for number, line in enumerate(lines)]
 
     def _look(
         self, item: Item, wanted: Wanted, record: TaskRecord | None, landings: list[LandingRecord]
     ) -> Found:
-        began, away_since = time.monotonic(), None
+        began = time.monotonic()
         for tries in itertools.count():
             try:
-                if tries:
-                    # Somebody else may have paid for it in the meantime.
-                    record = self._tools.ledger.latest(wanted.key)
-                    landings = self._tools.ledger.landings(wanted.key)
-                return self._judge(item, wanted, record, landings)
+                with self._seats:
+                    if self._closed.is_set():
+                        raise JimengStoppedError("Nobody asks any more; nothing was sent")
+                    if tries:
+                        # Somebody else may have paid for it in the meantime.
+                        record = self._tools.ledger.latest(wanted.key)
+                        landings = self._tools.ledger.landings(wanted.key)
+                    return self._judge(item, wanted, record, landings)
             except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
                 outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
                 return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
             except (JimengLandingError, JimengLedgerError, JimengInputStoreError) as error:
                 of_input = isinstance(error, JimengInputStoreError)
-                # What was waited for before was something else.
-                away_since = (away_since or time.monotonic()) if of_input else None
-                if error.retry_helps and self._bears(error, away_since or began, tries):
+                if error.retry_helps and self._bears(error, item, wanted, began, tries):
                     continue
                 if isinstance(error, JimengLedgerError):
                     raise
@@ -217,22 +260,29 @@ class Scout:
         raise AssertionError("unreachable")
 
     def _bears(
-        self, error: JimengLandingError | JimengLedgerError | JimengInputStoreError, began: float, tries: int
+        self,
+        error: JimengLandingError | JimengLedgerError | JimengInputStoreError,
+        item: Item,
+        wanted: Wanted,
+        began: float,
+        tries: int,
     ) -> bool:
         """Wait for a store or a ledger in trouble; return whether to look again."""
+        if self._closed.is_set():
+            return False
         now = time.monotonic()
         if isinstance(error, JimengInputStoreError):
             # It fails its own lines; those that come soon after them don't wait for it again.
-            if now - began > self._terms.input_patience:
-                self._inputs_away_until = now + _INPUTS_AWAY_SECONDS
-            tired = now < self._inputs_away_until
+            tired = not self._tools.away.bears(wanted, "look", self._terms.input_patience)
+            if not tired:
+                self._waiting.add(item.line)
         elif isinstance(error, JimengLandingError):
             if now - began > self._terms.landing_patience:
                 self._store_away = error
             tired = self._store_away is not None
         else:
             tired = now - began > self._terms.ledger_patience
-        if tired or self._closed.is_set():
+        if tired:
             return False
         if not tries:
             log.warning(
@@ -276,6 +326,7 @@ class Scout:
         wanted, supersede = self._tools.inspect(wanted)
         if supersede is not None or record is None or record.state in _UNPAID:
             self._tools.probe(wanted)
+        self._tools.away.answered(wanted, "look")
         return Work(Content(wanted, [item], supersede, record), needs_submit=True)
 
     def _decide(self, wanted: Wanted, record: TaskRecord | None) -> Decision:
@@ -305,3 +356,7 @@ class Scout:
             if self._tools.lander.intact(landing, target):
                 return Landed(landing.uri, landing.size, landing.sha256, landing.content_type, fresh=False)
         return None
+
+
+def _line_of(found: Found) -> int:
+    return found.line.line if isinstance(found, Settled) else found.content.items[0].line

@@ -8,6 +8,7 @@ import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, outcome_of
@@ -20,6 +21,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengLandingError,
     JimengLedgerError,
     JimengNotSentError,
+    JimengOutputExistsError,
     JimengSpendLimitError,
     JimengStoppedError,
     JimengThrottledError,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.progress import Progress
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import Scope
+    from airflow_provider_jimeng.lifecycle.ensured import Ensured
+    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+    from airflow_provider_jimeng.media.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +134,12 @@ class Submits:
         return sum(each.trying for each in self.windows)
 
     @property
+    def full(self) -> bool:
+        """Whether as many tasks are at the vendor, or on their way there, as this run may have."""
+        most = self._terms.max_in_flight
+        return most is not None and len(self._watching()) + self.trying >= most
+
+    @property
     def limit(self) -> int | None:
         """The slots, as far as they are known."""
         limits = [each.limit for each in self.windows]
@@ -185,10 +196,9 @@ class Submits:
             window.renumber(account.limit_for(window.scope.req_key))
         qps = self._tools.settings.submit_qps
         at_once = min(_MOST_AT_ONCE, max(2, int(20 * qps)))
-        most = self._terms.max_in_flight
         for window in self.windows:
             while window.may_try() and window.trying < at_once:
-                if most is not None and len(self._watching()) + self.trying >= most:
+                if self.full:
                     return
                 content = first_due(window.pending, now)
                 if content is None:
@@ -198,15 +208,27 @@ class Submits:
     def _submit(self, content: Content, window: Window, frees: int) -> None:
         outcome: InHand | Waiting | BaseException
         try:
-            outcome = self._tools.ensure(
-                content.wanted,
-                supersede=content.supersede,
-                budget=self._terms.budget,
-                watched=lambda: tuple(self._watching()),
-            )
+            outcome = self._ensured(content)
         except BaseException as error:
             outcome = error
         self._post(lambda: self._on_submitted(content, window, frees, outcome))
+
+    def _ensured(self, content: Content) -> Ensured:
+        ensure = partial(
+            self._tools.ensure,
+            supersede=content.supersede,
+            budget=self._terms.budget,
+            watched=lambda: tuple(self._watching()),
+        )
+        if not may_come_back(content.record, time.time()):
+            return ensure(content.wanted)
+        # First the vendor is asked, by a pass that may not pay: what it has is brought home, wherever to.
+        try:
+            return ensure(content.wanted, stopping=lambda: True)
+        except JimengStoppedError:
+            if self._tools.stopping():
+                raise
+        return ensure(look_before_paying_again(self._tools, content))
 
     def _on_submitted(
         self, content: Content, window: Window, frees: int, outcome: InHand | Waiting | BaseException
@@ -216,6 +238,7 @@ class Submits:
             self._patience.calm()
             content.record, content.supersede, self._broken_since = outcome.record, None, None
             content.calm()
+            self._tools.away.answered(content.wanted, "submit")
             if outcome.reused:
                 window.freed()
             else:
@@ -269,8 +292,8 @@ class Submits:
                 self._patience.bear(error)
             self._wait_out(content, error)
             window.pending.appendleft(content)
-        elif isinstance(error, JimengInputStoreError) and not self._is_tired_of(
-            content, self._terms.input_patience
+        elif isinstance(error, JimengInputStoreError) and self._tools.away.bears(
+            content.wanted, "submit", self._terms.input_patience
         ):
             # It could not be presigned, before the claim. Other inputs may be elsewhere.
             content.trouble(
@@ -291,7 +314,8 @@ class Submits:
                 self.refused[content.key] = error
             if isinstance(error, JimengInputStoreError) and error.retry_helps:
                 self.inputs_away += len(content.items)
-            self._settle(content, outcome_of(error), error)
+            taken = isinstance(error, JimengOutputExistsError)
+            self._settle(content, Outcome.INVALID if taken else outcome_of(error), error)
 
     def _is_tired_of(self, content: Content, patience: float) -> bool:
         return bool(content.troubles) and time.monotonic() - content.trouble_since > patience
@@ -349,3 +373,24 @@ def first_due(waiting: deque[Content], now: float) -> Content | None:
             del waiting[at]
             return content
     return None
+
+
+def look_before_paying_again(tools: Tools, content: Content) -> Wanted:
+    """
+    Look at the places and the inputs of a content that was given up, as at those of a new one.
+
+    :raises JimengOutputExistsError: files that no landing tells of are in all of its places.
+    """
+    places = [tools.folder.output(item.id) for item in tuple(content.items)]
+    if places and not tools.lander.overwrite and not any(_is_free(tools, each) for each in places):
+        raise JimengOutputExistsError(
+            f"output: the task was given up, and a file that this provider did not write, or could not take "
+            f"note of, stands at {places[0].uri}. It was not paid for again: look at it, and remove it or "
+            "set overwrite=True",
+            content_key=content.key,
+        )
+    return tools.inspect(content.wanted)[0]
+
+
+def _is_free(tools: Tools, place: Target) -> bool:
+    return place.stat() is None or tools.ledger.landing_at(place.uri) is not None

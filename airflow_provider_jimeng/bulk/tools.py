@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_jimeng.bulk.away import InputsAway
 from airflow_provider_jimeng.bulk.content import Folder, Mine
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 
@@ -32,8 +33,13 @@ class Ensure(Protocol):
         supersede: Superseded | None,
         budget: int | None,
         watched: Callable[[], Collection[str]],
+        stopping: Callable[[], bool] = ...,
     ) -> Ensured:
-        """Return the task in hand, or what to wait for."""
+        """
+        Return the task in hand, or what to wait for.
+
+        :raises JimengStoppedError: it would have to be submitted, and ``stopping`` tells that nothing is.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Tools:
     :param gauge: gets numbers to publish.
     :param stopping: tells that the run was told to stop (SIGTERM).
     :param newest: returns the settings with the numbers of slots as they are now; asked often.
+    :param away: what is known of stores of inputs that do not answer.
     """
 
     ledger: Ledger
@@ -68,6 +75,7 @@ class Tools:
     report: Callable[[Fate, Item | BadLine], Any]
     gauge: Callable[[str, float], None] = lambda name, value: None
     stopping: Callable[[], bool] = lambda: False
+    away: InputsAway = field(default_factory=InputsAway)
     newest: Callable[[], AccountSettings] | None = None
 
     @property
@@ -91,7 +99,7 @@ class Terms:
         and for which submits wait for a store that can't be looked at before them.
     :param ledger_patience: seconds for which a silent ledger is waited for.
     :param input_patience: seconds for which the store of an input is waited for; then its lines fail. A leg
-        has little: it reads the same lines anew, and what stands behind them waits.
+        has little: a worker waits with it where slots are free; elsewhere it counts over all legs.
     :param landers: results that are landed at once; more of them while many wait.
     :param ahead: contents of a product that are looked up and inspected ahead of its window.
     :param products: how many products the lines are of, as far as that is known.

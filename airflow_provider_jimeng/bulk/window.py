@@ -73,6 +73,10 @@ class Window:
         """Return whether there is something to submit, and no reason to think that it will be refused."""
         return bool(self.pending) and self.allowance > 0
 
+    def has_trouble(self) -> bool:
+        """Return whether a content waits out its trouble, and could be submitted but for that."""
+        return self.may_try() and any(each.troubles for each in self.pending)
+
     def has_enough(self, ahead: int, now: float) -> bool:
         """Return whether as many contents as are read ahead wait for a slot; one given up waits for none."""
         if len(self.pending) < ahead:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.api.products import check_product_options
     from airflow_provider_jimeng.api.validation import check_choice, check_req_key
+    from airflow_provider_jimeng.bulk.away import InputsAway
     from airflow_provider_jimeng.bulk.content import Folder
     from airflow_provider_jimeng.bulk.items import Outcome
     from airflow_provider_jimeng.bulk.job import Finished, check_manifest, check_tolerance, judge, run_to_end
@@ -49,6 +50,7 @@ else:
     check_choice, check_req_key = late(
         "airflow_provider_jimeng.api.validation", "check_choice", "check_req_key"
     )
+    (InputsAway,) = late("airflow_provider_jimeng.bulk.away", "InputsAway")
     (Outcome,) = late("airflow_provider_jimeng.bulk.items", "Outcome")
     Finished, check_manifest, check_tolerance, judge, run_to_end = late(
         "airflow_provider_jimeng.bulk.job",
@@ -255,6 +257,7 @@ class JimengBatchOperator(JimengOperator):
         note = self.hook.admission.note_at(tools.folder.note)
         self.hook.admission.check(note, adopt=self.adopt_output)
         self._point_at_report(context, tools.folder)
+        away = InputsAway(hint.inputs_away)
         try:
             ended = run_to_end(
                 manifest,
@@ -262,6 +265,7 @@ class JimengBatchOperator(JimengOperator):
                     tools,
                     ensure=partial(self.hook.ensure, beside=note, stopping=self.stopping),
                     stopping=self.stopping,
+                    away=away,
                 ),
                 terms,
                 leg=self.deferrable,
@@ -271,7 +275,7 @@ class JimengBatchOperator(JimengOperator):
         finally:
             self.hook.admission.leave()
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest, hint)
+            self._defer(ended, manifest, replace(hint, inputs_away=away.left()))
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         self._tell(self._lineage_of(ended))

@@ -18,6 +18,7 @@ class Hint:
     :param products: how many products they are of.
     :param began: epoch seconds of the beginning of the first leg, or of the run's first claim.
     :param wishes: what was asked for, as a digest (:func:`~airflow_provider_jimeng.bulk.wishes.wishes_of`).
+    :param inputs_away: stores of inputs that do not answer, see :class:`~.bulk.away.InputsAway`.
     """
 
     after_line: int = 0
@@ -26,6 +27,7 @@ class Hint:
     products: int = 1
     began: float | None = None
     wishes: str | None = None
+    inputs_away: Mapping[str, Mapping[str, Any]] | None = None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Hint:
@@ -33,5 +35,6 @@ class Hint:
         return cls(**{each.name: told[each.name] for each in fields(cls) if each.name in told})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form that a deferral keeps."""
-        return asdict(self)
+        """Return it as the arguments of the next leg, without what there is nothing of."""
+        told = asdict(self)
+        return told if self.inputs_away else {name: told[name] for name in told if name != "inputs_away"}

@@ -93,9 +93,16 @@ class Works:
             )
 
         def ensure(
-            wanted: Wanted, *, supersede: Superseded | None, budget: int | None, watched: Any
+            wanted: Wanted,
+            *,
+            supersede: Superseded | None,
+            budget: int | None,
+            watched: Any,
+            stopping: Any = lambda: False,
         ) -> Ensured:
-            submitter = Submitter(self.ledger, client, self.settings, budget=budget, watched=watched)
+            submitter = Submitter(
+                self.ledger, client, self.settings, budget=budget, watched=watched, stopping=stopping
+            )
             return submitter.ensure(wanted, waiter=provenance.attempt_scope, supersede=supersede)
 
         def load(record: TaskRecord, url: str | None, into: Path) -> Downloaded:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -26,6 +27,7 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.wanted import Policies
 from airflow_provider_jimeng.policy import giving_up
 
 from tests.bulk.kit import Works, items, outcomes
@@ -47,14 +49,14 @@ def works(emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     engine._registry.databases.pop(f"sqlite:///{tmp_path}/ledger.db", None)
 
 
-def give_up(works: Works, names: range) -> None:
-    """Have tasks that the vendor no longer knows, and that were given up this minute."""
+def give_up(works: Works, names: range, *, known: bool = False) -> None:
+    """Have tasks that the vendor no longer knows, unless it does, and that were given up this minute."""
     works.run(items(works.emu, names))
     with sqlite3.connect(works.folder / "ledger.db") as database:
         database.execute(
-            "UPDATE jimeng_tasks SET state = 'expired', task_id = 'gone-' || id, landed_at = NULL, "
+            "UPDATE jimeng_tasks SET state = 'expired', task_id = ? || task_id, landed_at = NULL, "
             "finished_at = ?, submitted_at = submitted_at - 300",
-            (time.time(),),
+            ("" if known else "gone-", time.time()),
         )
         database.execute("DELETE FROM jimeng_landings")
     database.close()
@@ -175,3 +177,73 @@ def test_lines_whose_inputs_store_was_away_are_tried_again_by_a_retry() -> None:
     with pytest.raises(JimengToleranceExceededError):
         judge(Finished(summary, None, 0, inputs_away=2), 0)
     judge(Finished(summary, None, 0, inputs_away=2), 3)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "bad"), [(None, 3), ("the budget is spent", 0), ("the budget is spent", 3)]
+)
+def test_what_is_paid_and_not_stored_is_tried_again_whatever_else_the_run_came_to(
+    stopped: str | None, bad: int
+) -> None:
+    summary = dict.fromkeys(("landed", "reused", "expired", "unknown", "invalid"), 0)
+    summary |= {"failed": bad, "skipped": 1 if stopped is None else 4, "total": 9}
+    summary |= {"gallery_uri": "gallery", "report_uri": "report"}  # type: ignore[dict-item]
+    with pytest.raises(JimengLandingError, match="1 paid results could not be stored") as raised:
+        judge(Finished(summary, stopped, 1), 0)
+    assert raised.value.retry_helps
+    assert (f"{bad} items came to nothing, and tolerance allows 0" in str(raised.value)) == bool(bad)
+    assert ("the budget is spent" in str(raised.value)) == (stopped is not None)
+
+
+def occupied(works: Works, monkeypatch: pytest.MonkeyPatch, *, known: bool) -> None:
+    """Have three tasks that were given up, and somebody's file in the place of the first one."""
+    give_up(works, range(3), known=known)
+    shutil.rmtree(works.out)
+    works.out.mkdir()
+    (works.out / "0.mp4").write_bytes(b"somebody's")
+    works.policies = Policies(on_missing_output="resubmit")
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.0)
+
+
+def test_what_was_given_up_is_not_paid_again_while_somebodys_file_is_in_its_place(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    occupied(works, monkeypatch, known=False)
+    inspected: list[str] = []
+
+    def inspect(wanted: Any) -> Any:
+        inspected.append(wanted.key)
+        if inspected.count(wanted.key) < 3:
+            raise JimengInputStoreError("s3://inputs: 503")
+        return wanted, None
+
+    fates = works.run(items(emu, range(3)), "run-2", tools={"inspect": inspect})
+
+    assert [str(each.outcome) for each in fates] == ["invalid", "landed", "landed"]
+    assert "It was not paid for again" in str(fates[0].error)
+    assert works.accepted == 3 + 2
+    assert {inspected.count(each) for each in inspected} == {3}
+    assert (works.out / "0.mp4").read_bytes() == b"somebody's"
+
+
+def test_what_was_given_up_and_is_there_after_all_is_brought_home_whatever_is_in_its_place(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    occupied(works, monkeypatch, known=True)
+    fates = works.run(items(emu, range(3)), "run-2")
+
+    assert [str(each.outcome) for each in fates] == ["failed", "reused", "reused"]
+    assert works.accepted == 3
+    assert len(list((works.out / ".jimeng").glob("*.mp4"))) == 3
+
+
+def test_what_was_given_up_is_paid_again_where_one_of_its_lines_has_a_free_place(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    occupied(works, monkeypatch, known=False)
+    first = items(emu, range(3))[0]
+    fates = works.run([first, replace(first, line=2, id="again")], "run-2", ahead=2)
+
+    assert sorted(str(each.outcome) for each in fates) == ["failed", "landed"]
+    assert works.accepted == 3 + 1
+    assert (works.out / "0.mp4").read_bytes() == b"somebody's"

@@ -14,7 +14,7 @@ from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 from tests.legs import Bench, DagRun, Deferred, Instance
 
 
-def batch(bench: Bench, names: str, **arguments: Any) -> Instance:
+def batch(bench: Bench, names: str, *, run_id: str = "run-1", **arguments: Any) -> Instance:
     given = {
         "manifest": lines(bench, names),
         "output": str(bench.folder / "out"),
@@ -23,7 +23,7 @@ def batch(bench: Bench, names: str, **arguments: Any) -> Instance:
         "deferrable": True,
         **arguments,
     }
-    return DagRun().instance(JimengBatchOperator, "batch", **given)
+    return DagRun(run_id).instance(JimengBatchOperator, "batch", **given)
 
 
 def lines(bench: Bench, names: str) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -80,13 +82,20 @@ class Told:
     real_seconds: float
 
 
+def _at_once(work: Callable[..., Any], *given: Any) -> Future[Any]:
+    done: Future[Any] = Future()
+    done.set_result(work(*given))
+    return done
+
+
 class _Reader(Scout):
     """Reads ahead when it is asked to, in the run's own thread."""
 
     def __init__(self, tools: Tools, terms: Terms, lines: Iterator[Any], *, stopped: Any, wake: Any) -> None:
         self._tools, self._terms, self._lines, self._stopped = tools, terms, lines, stopped
         self._over = False
-        self._pool: Any = SimpleNamespace(map=map)
+        self._seats, self._closed = threading.Semaphore(), threading.Event()
+        self._pool: Any = SimpleNamespace(submit=_at_once)
         self._some: Iterator[Any] = iter(())
 
     def take(self) -> Any:
@@ -96,7 +105,7 @@ class _Reader(Scout):
             if not some:
                 self._over = True
                 return None
-            self._some = self._look_up(some)
+            self._some = (looking.result() for _, looking in self._look_up(some))
             found = next(self._some)
         return found
 
