@@ -22,6 +22,8 @@ from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.media.target import NOTE, SAFE_FOLDER, Target
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
     from airflow_provider_jimeng.lifecycle.land import Landed
     from airflow_provider_jimeng.lifecycle.wanted import Superseded, Wanted
@@ -40,6 +42,7 @@ class Content:
     :param troubles: troubles in a row.
     :param trouble_since: monotonic seconds of the first of them.
     :param stray: whether no line wants it: what was paid is brought home, and nothing is paid any more.
+    :param doubtful: whether its task may be another account's: the vendor is asked first whether it has it.
     """
 
     wanted: Wanted
@@ -52,6 +55,7 @@ class Content:
     troubles: int = 0
     trouble_since: float = 0.0
     stray: bool = False
+    doubtful: bool = False
 
     @property
     def key(self) -> str:
@@ -67,6 +71,15 @@ class Content:
         self.trouble_since = self.trouble_since if self.troubles else now
         self.troubles += 1
         self.not_before = now + delay
+
+
+def first_due(waiting: deque[Content], now: float) -> Content | None:
+    """Take the first content out of a queue that may go on now."""
+    for at, content in enumerate(waiting):
+        if content.not_before <= now:
+            del waiting[at]
+            return content
+    return None
 
 
 @dataclass(frozen=True, slots=True)

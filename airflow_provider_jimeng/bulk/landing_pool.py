@@ -16,9 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
+from airflow_provider_jimeng.bulk.content import Content, fate_of, first_due, outcome_of
 from airflow_provider_jimeng.bulk.items import Fate, Outcome
-from airflow_provider_jimeng.bulk.submits import first_due
 from airflow_provider_jimeng.exceptions import (
     JimengError,
     JimengLandingError,

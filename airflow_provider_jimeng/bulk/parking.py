@@ -12,9 +12,12 @@ from airflow_provider_jimeng.ledger.states import TaskState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from airflow_provider_jimeng.bulk.content import Content
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.bulk.window import Window
     from airflow_provider_jimeng.ledger.records import Scope, TaskRecord
+
+_SUBMITTED = TaskState.SUBMITTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def park(
     terms: Terms,
     windows: Collection[Window],
     watched: Iterable[TaskRecord],
+    asking: Collection[Content] = (),
     *,
     after_line: int,
 ) -> Parked:
@@ -56,6 +60,7 @@ def park(
 
     :param windows: where contents wait for their submit.
     :param watched: tasks that the leg has watched.
+    :param asking: contents whose tasks are to be asked about again, at their own time.
     :raises JimengLedgerError: the ledger can't be read.
     """
     found = {each.id: each for each in watched}
@@ -67,10 +72,20 @@ def park(
             if each.state is TaskState.SUBMITTED and terms.mine.made(each):
                 found[each.id] = each
             shared = shared or each.id not in found
+    # What was given up no watch can wait for: its time has to come. A task of any other state is watched.
+    found.update(
+        {each.record.id: each.record for each in asking if each.record and each.record.state is _SUBMITTED}
+    )
     now = time.monotonic()
     waits = [max(0.0, each.not_before - now) for window in windows for each in window.pending]
+    shared = shared and bool(waits)
+    waits += [max(0.0, each.not_before - now) for each in asking]
     waiting = [each for each in windows if each.pending]
     stuck = next((each for each in waiting if each.ticket is not None), waiting[0] if waiting else None)
+    scope, key = (None, None) if stuck is None else (stuck.scope, stuck.pending[0].key)
+    if stuck is None and asking:
+        first = min(asking, key=lambda each: each.not_before)
+        scope, key = first.wanted.scope, first.key
     others = [
         (each.scope, each.pending[0].key, each.ticket)
         for each in waiting
@@ -78,11 +93,11 @@ def park(
     ]
     return Parked(
         open=tuple(found.values()),
-        scope=None if stuck is None else stuck.scope,
-        content_key=None if stuck is None else stuck.pending[0].key,
+        scope=scope,
+        content_key=key,
         ticket=None if stuck is None else stuck.ticket,
         wait=min(waits, default=None),
-        shared=shared and bool(waits),
+        shared=shared,
         after_line=after_line,
         expected={
             scope: tools.ledger.typical_seconds(scope) for scope in {each.scope for each in found.values()}

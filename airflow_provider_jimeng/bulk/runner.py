@@ -260,6 +260,8 @@ class Run:
         record = content.record
         if record is None:
             self._submits.add(content)
+        elif content.doubtful or (content.stray and record.state is TaskState.EXPIRED):
+            self._submits.revivals.add(content)
         elif record.state is TaskState.SUBMITTED and record.task_id is not None:
             self._watch(content, record, record.task_id)
         elif record.state in _PAID and content.supersede is None:
@@ -344,7 +346,7 @@ class Run:
         if own is not None and fate.outcome is Outcome.LANDED:
             short = int(own.rpartition("-")[2][-15:], 16)
             if short in self._told:
-                fate = _as_reused(fate)
+                fate = replace(fate, outcome=Outcome.REUSED)
             self._told.add(short)
         if fate.content_key is not None and fate.uri is None:
             self.strays.asked_for(fate.content_key)
@@ -380,6 +382,7 @@ class Run:
             self._terms,
             self._submits.windows,
             [each.record for each in self._watching.values() if each.record is not None],
+            self._submits.revivals.waiting,
             after_line=min(self._lines_at_work(), default=self._last_line + 1) - 1,
         )
 
@@ -390,7 +393,3 @@ class Run:
 
 def _nothing() -> None:
     """Wake the loop."""
-
-
-def _as_reused(fate: Fate) -> Fate:
-    return replace(fate, outcome=Outcome.REUSED)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.bulk.content import Content
 from airflow_provider_jimeng.ledger.keys import redact_text
+from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -97,12 +98,14 @@ class Strays:
 
     def _content(self, record: TaskRecord) -> Content:
         log.warning(
-            "The manifest no longer asks for task %s (content %s), which this run has paid for: its result "
-            "is stored under its own name.",
+            "The manifest no longer asks for task %s (content %s), which this run has paid for: its result, "
+            "if there is one, is stored under its own name.",
             record.task_id,
             record.content_key,
         )
-        return Content(self._wanted(record), [], record=record, stray=True)
+        theirs = self._tools.settings.is_called(record.scope.account)
+        doubtful = record.state is TaskState.SUBMITTED and not theirs
+        return Content(self._wanted(record), [], record=record, stray=True, doubtful=doubtful)
 
     def _wanted(self, record: TaskRecord) -> Wanted:
         return Wanted(

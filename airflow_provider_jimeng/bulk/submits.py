@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, outcome_of
+from airflow_provider_jimeng.bulk.content import Content, first_due, outcome_of
 from airflow_provider_jimeng.bulk.items import Outcome
+from airflow_provider_jimeng.bulk.revivals import Revivals
 from airflow_provider_jimeng.bulk.window import Window
 from airflow_provider_jimeng.exceptions import (
     JimengConfigurationError,
@@ -32,7 +33,6 @@ from airflow_provider_jimeng.lifecycle.revive import may_come_back
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Collection
 
     from airflow_provider_jimeng.bulk.progress import Progress
@@ -112,6 +112,14 @@ class Submits:
         self._hold_until = 0.0
         self._broken_since: float | None = None
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="jimeng-bulk-submit")
+        #: Paid tasks that are asked about, whether anything is submitted or not.
+        self.revivals = Revivals(
+            tools,
+            post=lambda do: self._post(do),
+            answered=lambda error: patience.calm() if error is None else patience.bear(error),
+            go_on=go_on,
+            settle=settle,
+        )
 
     @property
     def windows(self) -> Collection[Window]:
@@ -163,11 +171,12 @@ class Submits:
 
     def idle(self, now: float) -> bool:
         """Return whether nothing is under way, and nothing could be begun."""
-        return not self.trying and now >= self._hold_until
+        return not self.trying and now >= self._hold_until and self.revivals.idle(now)
 
     def close(self) -> None:
         """Wait for what is under way: it brings home the ids of paid tasks, within its deadline."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self.revivals.close()
 
     def stop(self, why: str) -> None:
         """Submit nothing any more; what runs is still harvested."""
@@ -187,8 +196,9 @@ class Submits:
         return self._windows[scope]
 
     def refill(self) -> None:
-        """Begin as many submits as may be granted."""
+        """Begin as many submits as may be granted, and the questions that need no leave."""
         now = time.monotonic()
+        self.revivals.start(now)
         if self.stopped is not None or now < self._hold_until:
             return
         account = self._tools.account_now
@@ -345,9 +355,11 @@ class Submits:
         for window in self.windows:
             while window.pending:
                 content = window.pending.popleft()
-                given_up = may_come_back(content.record, time.time())
-                # It was paid for, whatever stopped the run: "left out" would say that it was not.
-                self._settle(content, Outcome.EXPIRED if given_up else Outcome.SKIPPED, self.stopped)
+                if may_come_back(content.record, time.time()):
+                    # It was paid for, and asking is free, whatever stopped the run.
+                    self.revivals.add(content)
+                else:
+                    self._settle(content, Outcome.SKIPPED, self.stopped)
 
     def look(self) -> None:
         """See whether it is this run's turn, where it waits for one."""
@@ -364,15 +376,6 @@ class Submits:
             self._patience.calm()
             window.looked(view, self._watching(), now)
             self.refill()
-
-
-def first_due(waiting: deque[Content], now: float) -> Content | None:
-    """Take the first content out of a queue that may go on now."""
-    for at, content in enumerate(waiting):
-        if content.not_before <= now:
-            del waiting[at]
-            return content
-    return None
 
 
 def look_before_paying_again(tools: Tools, content: Content) -> Wanted:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.lifecycle.ensured import Ensured
     from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
+    from airflow_provider_jimeng.lifecycle.revive import Revived
     from airflow_provider_jimeng.lifecycle.wanted import Superseded, Wanted
 
 
@@ -53,6 +54,7 @@ class Tools:
     :param probe: looks whether a content's inputs can be what its product needs, before its first submit, off
         the run's own thread; raises where they can't.
     :param ensure: submits or adopts.
+    :param ask: asks about a paid task that was given up, or that may be another account's.
     :param query_client: makes the client for questions; called again where the credentials were refused.
     :param fetch: returns what downloads the result of a row; with a URL that is fresh, if there is one.
     :param report: gets the fate of each line, once.
@@ -68,6 +70,7 @@ class Tools:
     inspect: Callable[[Wanted], tuple[Wanted, TaskRecord | None]]
     probe: Callable[[Wanted], None]
     ensure: Ensure
+    ask: Callable[[TaskRecord], Revived]
     query_client: Callable[[], AsyncClient]
     fetch: Callable[[TaskRecord, str | None], Fetch]
     lander: Lander

@@ -36,7 +36,7 @@ DEFAULT_SUBMIT_QPS = 1.0
 DEFAULT_QUERY_QPS = 5.0
 
 
-_UNNAMED = "ak-"
+_UNNAMED = re.compile(r"ak-[0-9a-f]{24}")
 
 
 def account_digest(access_key: str) -> str:
@@ -46,7 +46,7 @@ def account_digest(access_key: str) -> str:
     The ledger keeps history and slots under this name; a rotated key is another account, which is why the
     connection's ``account`` extra exists.
     """
-    return _UNNAMED + hashlib.sha256(access_key.encode("utf-8")).hexdigest()[:24]
+    return f"ak-{hashlib.sha256(access_key.encode('utf-8')).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,17 @@ class AccountSettings:
 
     def may_ask_about(self, account: str, endpoint: str) -> bool:
         """Return whether a row of the ledger can be this account's: one without a name may have a new key."""
-        unnamed = self._nameless and account.startswith(_UNNAMED)
-        return self.endpoint_name == endpoint and (self.account == account or unnamed)
+        unnamed = self._nameless and _UNNAMED.fullmatch(account) is not None
+        return self.endpoint_name == endpoint and (unnamed or self.is_called(account))
+
+    def is_called(self, account: str) -> bool:
+        """
+        Return whether a row's account certainly is this one: by its name, or by its key if it had none then.
+
+        Any other nameless account may be this one with an earlier key, or somebody else's: what the vendor
+        has of its tasks is believed, and that it has none of them is not.
+        """
+        return account in (self.account, account_digest(self.credentials.access_key))
 
     @property
     def _nameless(self) -> bool:

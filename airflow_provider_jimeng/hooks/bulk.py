@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.bulk.content import Folder
@@ -19,6 +20,7 @@ from airflow_provider_jimeng.hooks.ledger import volatile_query_params
 from airflow_provider_jimeng.hooks.probing import probing_asked_for
 from airflow_provider_jimeng.hooks.watching import ended_in
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.asking import ask_about, is_true_for_strangers
 from airflow_provider_jimeng.lifecycle.harvest import Watched, expectation, harvest, record_verdict
 from airflow_provider_jimeng.lifecycle.settle import settle_seen_over
 from airflow_provider_jimeng.lifecycle.wanted import Request, want
@@ -91,7 +93,7 @@ def tools_of(
             hook, watched_of(record), into, first_url=urls.pop() if urls else None
         )
 
-    _ = client, hook.guard  # made here, not by several threads at once
+    _ = hook.guard  # made here, not by several threads at once
     return Tools(
         ledger=ledger,
         settings=settings,
@@ -100,6 +102,7 @@ def tools_of(
         inspect=hook.look_at_inputs,
         probe=hook.prober.check if probing_asked_for(probe) else _no_probe,
         ensure=hook.ensure,
+        ask=partial(ask_about, ledger, client),
         query_client=query_client,
         fetch=fetch,
         lander=lander(hook, overwrite=overwrite),
@@ -133,7 +136,7 @@ def harvest_over(
     told = {str(each.get("task_id")): each for each in tasks if each.get("outcome") != "deadline"}
     due: dict[int, TaskRecord] = {}
     for task_id, each in told.items():
-        record = hook.ledger.by_task_id(task_id, hook.settings.scope(str(each.get("req_key"))))
+        record = _row(hook, task_id, str(each.get("req_key")), mine)
         if record is not None and record.task_id is not None:
             due[record.id] = record
     for scope in {hook.settings.scope(req_key), turn, *(record.scope for record in due.values())}:
@@ -145,6 +148,18 @@ def harvest_over(
     with ThreadPoolExecutor(_QUESTIONS_AT_ONCE, thread_name_prefix="jimeng-bulk-harvest") as pool:
         urls = pool.map(lambda each: _harvest_one(hook, each, told.get(each.task_id or "", {})), due.values())
         return {each.task_id: url for each, url in zip(due.values(), urls, strict=True) if each.task_id}
+
+
+def _row(hook: JimengHook, task_id: str, req_key: str, mine: Mine) -> TaskRecord | None:
+    """Return a task's row; also one of this run's from before its account got a name, or another key."""
+    record = hook.ledger.by_task_id(task_id, hook.settings.scope(req_key))
+    if record is None:
+        record = hook.ledger.by_task_id(task_id)
+        if record is not None and not (
+            mine.made(record) and hook.settings.may_ask_about(record.scope.account, record.scope.endpoint)
+        ):
+            return None
+    return record
 
 
 def _has_had_its_time(record: TaskRecord, now: float) -> bool:
@@ -159,6 +174,11 @@ def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) 
     poll = told.get("poll")
     state = PollState.from_dict(poll) if isinstance(poll, Mapping) else None
     state, decision = harvest(hook.client, watched, now=time.time(), state=state)
+    if not hook.settings.is_called(record.scope.account) and not is_true_for_strangers(
+        record, state, decision, now=time.time()
+    ):
+        # The leg asks whether the vendor knows the task by this key, before it believes anything.
+        return None
     try:
         record_verdict(hook.ledger, record, decision, state=state, seen_at=epoch_of(told.get("seen_at")))
     except JimengLedgerError as error:

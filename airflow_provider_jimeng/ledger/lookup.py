@@ -145,12 +145,14 @@ def not_landed(
     """
     Return tasks that one task instance has at the vendor, or whose results it has not stored, oldest first.
 
+    Those that were given up are among them: they are paid for like the others.
+
     :param since: see :func:`run_totals`.
     :param after: only rows with a greater number than this.
     """
     query = select(tasks).where(
         tasks.c.attempt_digest == digest(attempt_scope),
-        tasks.c.state.in_([str(TaskState.SUBMITTED), str(TaskState.SUCCEEDED)]),
+        tasks.c.state.in_([str(TaskState.SUBMITTED), str(TaskState.SUCCEEDED), str(TaskState.EXPIRED)]),
         tasks.c.id > after,
         tasks.c.created_at >= (0.0 if since is None else since),
     )

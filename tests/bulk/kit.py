@@ -24,6 +24,7 @@ from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.exceptions import JimengLandingError
 from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.asking import ask_about
 from airflow_provider_jimeng.lifecycle.harvest import Watched, harvest
 from airflow_provider_jimeng.lifecycle.land import Fetch, Lander
 from airflow_provider_jimeng.lifecycle.submit import Submitter
@@ -125,6 +126,7 @@ class Works:
             inspect=lambda each: (each, None),
             probe=lambda wanted: None,
             ensure=ensure,
+            ask=partial(ask_about, self.ledger, client),
             query_client=lambda: AsyncClient(self.settings),
             fetch=fetch,
             lander=Lander(self.ledger, place),

@@ -119,8 +119,9 @@ def test_a_leg_that_is_done_asks_a_silent_ledger_again_instead_of_waiting_for_no
 
 
 def test_a_run_that_its_store_stopped_is_tried_again_though_a_task_was_given_up(
-    works: Works, emu: Emulator
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.6)
     give_up(works, range(1))
     release = threading.Event()
 

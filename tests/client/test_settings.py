@@ -73,6 +73,27 @@ def test_account_is_a_digest_of_the_access_key_unless_named():
     assert parse({"account": "acme"}).account == parse({"account": "acme"}, login="AKID2").account == "acme"
 
 
+@pytest.mark.parametrize(
+    ("extra", "row", "may_ask", "is_called"),
+    [
+        (None, account_digest("AKID"), True, True),
+        (None, account_digest("AKID-before"), True, False),
+        (None, "ak-prod-emea", False, False),
+        (None, "ak-" + 24 * "A", False, False),
+        ({"account": "acme"}, "acme", True, True),
+        ({"account": "acme"}, account_digest("AKID"), True, True),
+        ({"account": "acme"}, account_digest("AKID-before"), False, False),
+        ({"account": "ak-prod-emea"}, "ak-prod-apac", False, False),
+    ],
+    ids=str,
+)
+def test_whose_rows_a_connection_may_ask_about(extra, row, may_ask, is_called):
+    settings = parse(extra)
+    assert settings.may_ask_about(row, settings.endpoint_name) is may_ask
+    assert settings.is_called(row) is is_called
+    assert not settings.may_ask_about(row, "elsewhere.example.com/cn-north-1")
+
+
 def test_settings_are_frozen_and_show_no_secret():
     settings = parse(
         {"session_token": "the-token", "account": "a", "proxies": {"https": "http://u:the-pw@p:1"}}

@@ -100,6 +100,10 @@ def test_what_a_run_paid_for_and_has_not_stored_is_found_in_pieces(bench: Bench)
     assert [*first, *rest] == open_ones
     assert ask(mine.attempt_scope, bench.ledger.now() + 60.0, limit=2) == []
 
+    given_up = bench.ledger.record_expired(open_ones[1], message="not_found")
+    bench.ledger.record_failed(open_ones[2], message="no")
+    assert ask(mine.attempt_scope, limit=9) == [open_ones[0], given_up]
+
 
 def test_when_a_run_first_claimed_a_slot(bench: Bench) -> None:
     mine = Provenance("dag", unique(), "batch", -1, 1)

@@ -32,6 +32,7 @@ from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.store import Ledger
 from airflow_provider_jimeng.lifecycle import submit
 from airflow_provider_jimeng.lifecycle.land import Landed
+from airflow_provider_jimeng.lifecycle.revive import Revived
 from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.lifecycle.wanted import Request, Wanted, want
 
@@ -188,6 +189,7 @@ def _tools(
         inspect=lambda each: (each, None),
         probe=lambda wanted: None,
         ensure=ensure,
+        ask=Revived,
         query_client=lambda: client,
         fetch=lambda record, url: _nothing_to_fetch,
         lander=nowhere,
