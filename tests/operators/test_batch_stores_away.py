@@ -144,34 +144,16 @@ def test_a_leg_whose_slots_are_full_does_not_stay_for_a_line_whose_keys_are_away
     assert bench.accepted == 4
 
 
-class Told:
-    """Lets each leg have what the one before told it, as Airflow does and the legs of these tests do not."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.hints: list[dict[str, Any]] = []
-        defer, complete = JimengBatchOperator.defer, JimengBatchOperator.execute_complete
-
-        def note(operator: Any, **arguments: Any) -> None:
-            self.hints.append(json.loads(json.dumps(arguments["kwargs"])))
-            defer(operator, **arguments)
-
-        def resumed(operator: Any, context: Any, event: Any = None) -> Any:
-            return complete(operator, context, event, **self.hints[-1])
-
-        monkeypatch.setattr(JimengBatchOperator, "defer", note)
-        monkeypatch.setattr(JimengBatchOperator, "execute_complete", resumed)
-
-
 def test_only_the_first_leg_of_a_run_waits_for_a_store_of_inputs(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terms(monkeypatch, input_patience=1.0)
-    told, asked = Told(monkeypatch), list[int]()
+    asked: list[int] = []
     usual = hook.JimengHook.look_at_inputs
 
     def look(made: Any, wanted: Any, **named: Any) -> Any:
         if "n-b.png" in wanted.inputs:
-            asked.append(len(told.hints))
+            asked.append(len(instance.deferrals))
             raise JimengInputStoreError("s3://inputs: 503")
         return usual(made, wanted, **named)
 
@@ -181,7 +163,7 @@ def test_only_the_first_leg_of_a_run_waits_for_a_store_of_inputs(
     left = instance.leg()
     assert isinstance(left, Deferred)
     assert asked.count(0) >= 3
-    assert told.hints[0]["inputs_away"]["until"]
+    assert json.loads(left.handed_on)["inputs_away"]["until"]
 
     bench.emu.advance(7200.0)
     summary = instance.leg(left, instance.watch(left))
