@@ -99,6 +99,7 @@ class FakeTaskInstance:
     def __init__(self, run: DagRun, task_id: str, map_index: int) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = run.dag_id, run.run_id, task_id, map_index
         self.try_number = 1
+        self.max_tries = 0
         self.first_reschedule: dt.datetime | None = None
         self._run = run
 
@@ -174,6 +175,8 @@ class Instance:
     def leg(self, deferred: Deferred | None = None, event: Any = None) -> Any:
         """Run one leg; return a ``Deferred``, a ``Rescheduled`` or the XCom value; raise what it raised."""
         operator = self.operator = self._built()
+        if not self.story:
+            self.ti.max_tries = operator.retries or 0
         self.outlet_events = OutletEventAccessors()
         context: Any = {
             "ti": self.ti,
@@ -260,10 +263,15 @@ class Instance:
             except Exception:
                 if self.ti.try_number - first >= self.operator.retries:
                     raise
-            self.clear()
+            self.again()
 
     def clear(self) -> Instance:
-        """Prepare another try, as a retry and a person's clear do: the XCom is gone, the try number grows."""
+        """Prepare another try, as a person's clear does: with all its retries anew."""
+        self.ti.max_tries = self.ti.try_number + self.operator.retries
+        return self.again()
+
+    def again(self) -> Instance:
+        """Prepare another try, as a retry does: the XCom is gone, the try number grows."""
         for key in [key for key in self.run.xcom if key[0] == self.ti.task_id]:
             del self.run.xcom[key]
         self.ti.try_number += 1

@@ -221,9 +221,10 @@ class JimengHook(VolcengineHook):
         return fresh
 
     def _same_account(self) -> AccountSettings | None:
-        """Read the connection anew; ``None`` where it is another account's, which must not pay here."""
-        fresh = self.refreshed().settings
-        return fresh if fresh.account == self.settings.account else None
+        """Read the connection anew; ``None`` where it can't be, or is an account that must not pay here."""
+        fresh = self.refreshed()
+        same = fresh is not self and fresh.settings.account == self.settings.account
+        return fresh.settings if same else None
 
     def _refreshed(self) -> AccountSettings | None:
         """

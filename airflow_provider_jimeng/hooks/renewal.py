@@ -133,16 +133,25 @@ class Newest:
         self._lock = threading.Lock()
 
     def settings(self) -> AccountSettings:
-        """Return them; one of several threads reads for all, and the others don't wait for it."""
+        """Return them; nobody waits for a reading, since a secrets backend may be slow."""
         if self._clock() >= self._due and self._lock.acquire(blocking=False):
+            self._due = self._clock() + KEEP_SECONDS
+            reader = threading.Thread(target=self._renew, name="jimeng-settings", daemon=True)
             try:
-                self._due = self._clock() + KEEP_SECONDS
-                fresh = self._read()
-                if fresh is not None:
-                    self._settings = replace(self._settings, max_concurrency=fresh.max_concurrency)
-            finally:
+                reader.start()
+            except RuntimeError:
+                # This process can't start another thread now.
                 self._lock.release()
         return self._settings
+
+    def _renew(self) -> None:
+        try:
+            fresh = self._read()
+            if fresh is not None:
+                self._settings = replace(self._settings, max_concurrency=fresh.max_concurrency)
+        finally:
+            self._due = self._clock() + KEEP_SECONDS
+            self._lock.release()
 
 
 def _is_refusal(observation: Observation) -> bool:

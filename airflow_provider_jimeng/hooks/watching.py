@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.api.models import TASK_LIFETIME_SECONDS
-from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengStoppedError
+from airflow_provider_jimeng.exceptions import (
+    JimengConfigurationError,
+    JimengProtocolError,
+    JimengStoppedError,
+)
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.lifecycle.asking import ask_about
 from airflow_provider_jimeng.lifecycle.harvest import (
     Watched,
     failure_of,
@@ -21,6 +26,7 @@ from airflow_provider_jimeng.lifecycle.harvest import (
     harvest_doubt,
     record_verdict,
 )
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.lifecycle.settle import Ended
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
@@ -225,13 +231,42 @@ def row_of(
             "The connection %r was %s when this task was submitted, and is %s.", conn_id, theirs, ours
         )
         return record
-    raise JimengConfigurationError(
+    raise _another_accounts(hook, record)
+
+
+def _another_accounts(hook: JimengHook, record: TaskRecord) -> JimengConfigurationError:
+    scope = hook.settings.scope(record.scope.req_key)
+    theirs, ours = (f"account {each.account!r} at {each.endpoint}" for each in (record.scope, scope))
+    return JimengConfigurationError(
         f"This task was submitted as {theirs}; the connection {hook.volcengine_conn_id!r} is {ours}, which "
         "can't ask about it. The task stays paid and known, and nothing was asked: give volcengine_conn_id "
         "the connection that it was submitted with",
-        task_id=task_id,
-        content_key=content_key,
+        task_id=record.task_id,
+        content_key=record.content_key,
     )
+
+
+def known_to_this_account(hook: JimengHook, record: TaskRecord) -> TaskRecord:
+    """
+    Return the row of a paid task that the connection may ask about, taken back if it was given up.
+
+    :raises JimengConfigurationError: it is another account's, or may be and the vendor does not know it.
+    :raises JimengProtocolError: whose it is can't be told now; nothing is lost, and a retry asks again.
+    """
+    account, settings = record.scope.account, hook.settings
+    if not settings.may_ask_about(account, record.scope.endpoint):
+        raise _another_accounts(hook, record)
+    if record.state is TaskState.SUBMITTED and not settings.is_called(account):
+        back = ask_about(hook.ledger, hook.client, record)
+        if back.wait is not None:
+            raise JimengProtocolError(
+                "Whether the vendor knows this task by the connection's new key can't be told now. Nothing "
+                "is lost: a retry asks again, and submits nothing",
+                task_id=record.task_id,
+                content_key=record.content_key,
+            )
+        return back.record
+    return revive(hook.ledger, hook.client, record).record
 
 
 def ended_in(event: Mapping[str, Any] | None) -> list[Ended]:

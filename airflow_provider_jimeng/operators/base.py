@@ -31,6 +31,7 @@ from airflow_provider_jimeng.lifecycle.choices import FAIL, RESUBMIT, REUSE
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
 from airflow_provider_jimeng.media.names import NOTE
+from airflow_provider_jimeng.operators.earlier import told_of
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED, TURN
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.waiting import wait_on_worker
     from airflow_provider_jimeng.hooks.watching import ended_in
     from airflow_provider_jimeng.lifecycle.counting import slot_waited_for
-    from airflow_provider_jimeng.lifecycle.wanted import Policies, Request, Superseded, Wanted
+    from airflow_provider_jimeng.lifecycle.wanted import Missing, Policies, Request, Superseded, Wanted
     from airflow_provider_jimeng.media.target import Target
     from airflow_provider_jimeng.triggers.slots import JimengSlotTrigger
 else:
@@ -56,7 +57,9 @@ else:
     (wait_on_worker,) = late("airflow_provider_jimeng.hooks.waiting", "wait_on_worker")
     (ended_in,) = late("airflow_provider_jimeng.hooks.watching", "ended_in")
     (slot_waited_for,) = late("airflow_provider_jimeng.lifecycle.counting", "slot_waited_for")
-    Policies, Request = late("airflow_provider_jimeng.lifecycle.wanted", "Policies", "Request")
+    Missing, Policies, Request = late(
+        "airflow_provider_jimeng.lifecycle.wanted", "Missing", "Policies", "Request"
+    )
     (JimengSlotTrigger,) = late("airflow_provider_jimeng.triggers.slots", "JimengSlotTrigger")
 
 _BACKSTOP = dt.timedelta(minutes=30)
@@ -209,6 +212,7 @@ class SubmittingOperator(JimengOperator):
         self.slot_timeout = slot_timeout
         self.deferrable = deferrable
         self._since: float | None = None
+        self._slot_deadline: str | None = None
 
     def _asked_for(self) -> Sequence[str]:
         body = self.body.values() if isinstance(self.body, Mapping) else ()
@@ -252,6 +256,10 @@ class SubmittingOperator(JimengOperator):
         :param target: where its result is wanted.
         """
         beside = None if target is None else self.hook.admission.note_at(target.beside(NOTE))
+        if event is not None and event.get("status") == TURN:
+            # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
+            # deadline.
+            self._slot_deadline = event.get("deadline")
         if not self._is_told_of_own(wanted, event):
             wanted, changed = self.hook.look_at_inputs(wanted, since=self._since)
             supersede = supersede or changed
@@ -274,7 +282,7 @@ class SubmittingOperator(JimengOperator):
         if isinstance(outcome, InHand):
             slot_waited_for(outcome, self._waited(event))
             return outcome
-        self._defer_for_slot(wanted, outcome, event)
+        self._defer_for_slot(wanted, outcome, supersede)
         raise JimengProtocolError("a deferral returned", content_key=wanted.key)
 
     def _is_told_of_own(self, wanted: Wanted, event: Mapping[str, Any] | None) -> bool:
@@ -292,10 +300,8 @@ class SubmittingOperator(JimengOperator):
             return 0.0
         return time.time() - (deadline - seconds_of(self.slot_timeout, "slot_timeout"))
 
-    def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, event: Mapping[str, Any] | None) -> None:
-        # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
-        # deadline.
-        given = None if event is None or event.get("status") != TURN else event.get("deadline")
+    def _defer_for_slot(self, wanted: Wanted, waiting: Waiting, supersede: Superseded | None) -> None:
+        given = self._slot_deadline
         deadline = given or iso(time.time() + seconds_of(self.slot_timeout, "slot_timeout"))
         self.log.info(
             "No submit now (%s; %s of %s slots in use): waiting in the triggerer, nothing is paid meanwhile.",
@@ -316,6 +322,7 @@ class SubmittingOperator(JimengOperator):
                 deadline=deadline,
             ),
             method_name="execute_complete",
+            kwargs={"missing": told_of(supersede)} if isinstance(supersede, Missing) else None,
             # The trigger tells of its deadline itself; this ends the wait where no triggerer runs it.
             timeout=dt.timedelta(seconds=max(0.0, (epoch_of(deadline) or 0.0) - time.time())) + _BACKSTOP,
         )

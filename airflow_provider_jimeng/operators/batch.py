@@ -19,6 +19,7 @@ from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.lifecycle.choices import FAIL
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
 from airflow_provider_jimeng.operators.base import POLICY_FIELDS, JimengOperator, event_of, policies_of
+from airflow_provider_jimeng.operators.earlier import as_before
 from airflow_provider_jimeng.operators.hints import Hint
 from airflow_provider_jimeng.triggers import settling
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.parking import Parked
     from airflow_provider_jimeng.bulk.plan import in_words, plan
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
-    from airflow_provider_jimeng.bulk.wishes import why_not, wishes_of
     from airflow_provider_jimeng.hooks.bulk import harvest_over, tools_of, turns_of
     from airflow_provider_jimeng.hooks.jimeng import iso, provenance_of
     from airflow_provider_jimeng.hooks.landing import announce
@@ -63,7 +63,6 @@ else:
     (open_manifest,) = late("airflow_provider_jimeng.bulk.manifest", "open_manifest")
     in_words, plan = late("airflow_provider_jimeng.bulk.plan", "in_words", "plan")
     (Terms,) = late("airflow_provider_jimeng.bulk.tools", "Terms")
-    why_not, wishes_of = late("airflow_provider_jimeng.bulk.wishes", "why_not", "wishes_of")
     harvest_over, tools_of, turns_of = late(
         "airflow_provider_jimeng.hooks.bulk", "harvest_over", "tools_of", "turns_of"
     )
@@ -214,10 +213,9 @@ class JimengBatchOperator(JimengOperator):
                 terms = replace(terms, harvested=harvested)
             manifest = open_manifest(self.manifest, resolve=resolve_target, default_req_key=req_key)
             try:
-                if hint.digest != manifest.digest:
-                    # A file may be corrected at any time; a list is only what a template made of it.
-                    listed = hint.wishes if isinstance(self.manifest, list) else None
-                    hint = Hint(began=hint.began, wishes=listed)
+                another = hint.digest != manifest.digest
+                if another:
+                    hint = Hint(began=hint.began, wishes=hint.wishes, asked=hint.asked)
                 if not hint.after_line or skip_invalid:
                     check_manifest(manifest, skip_invalid=skip_invalid)
                 hint = replace(
@@ -228,11 +226,8 @@ class JimengBatchOperator(JimengOperator):
                 terms = replace(terms, products=hint.products, deadline=self._deadline(hint.began))
                 tools = self._tools(terms, folder)
                 if self.deferrable:
-                    wishes = wishes_of(
-                        manifest.lines(), tools.want, all_of_them=isinstance(self.manifest, list)
-                    )
-                    terms = replace(terms, stopped=why_not(hint.wishes, wishes))
-                    hint = replace(hint, wishes=hint.wishes or wishes)
+                    stopped, hint = as_before(self, hint, manifest, tools, another=another)
+                    terms = replace(terms, stopped=stopped)
                 if self.plan_only:
                     planned = plan(
                         manifest.lines(), ledger=tools.ledger, settings=tools.settings, want=tools.want

@@ -17,7 +17,8 @@ class Hint:
     :param total: its lines.
     :param products: how many products they are of.
     :param began: epoch seconds of the beginning of the first leg, or of the run's first claim.
-    :param wishes: what was asked for, as a digest (:func:`~airflow_provider_jimeng.bulk.wishes.wishes_of`).
+    :param wishes: some of what was asked for, see :func:`~airflow_provider_jimeng.bulk.wishes.to_tell`.
+    :param asked: what was asked for beside the manifest, and as whom, as a digest.
     :param inputs_away: stores of inputs that do not answer, see :class:`~.bulk.away.InputsAway`.
     """
 
@@ -26,7 +27,8 @@ class Hint:
     total: int | None = None
     products: int = 1
     began: float | None = None
-    wishes: str | None = None
+    wishes: list[str] | None = None
+    asked: str | None = None
     inputs_away: Mapping[str, Mapping[str, Any]] | None = None
 
     @classmethod

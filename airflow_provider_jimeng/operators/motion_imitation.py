@@ -26,6 +26,7 @@ from airflow_provider_jimeng.operators.base import (
     no_slot,
     reference_dict,
 )
+from airflow_provider_jimeng.operators.earlier import BROUGHT_HOME, begun_earlier
 from airflow_provider_jimeng.policy.polling import PollKind
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED
 
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.hooks.landing import announce, landed_dict, lander
     from airflow_provider_jimeng.hooks.results import land_all
     from airflow_provider_jimeng.hooks.storage import resolve_target
-    from airflow_provider_jimeng.hooks.watching import Watcher, raise_if_failed
+    from airflow_provider_jimeng.hooks.watching import Watcher, known_to_this_account, raise_if_failed
     from airflow_provider_jimeng.ledger.records import TaskRecord
     from airflow_provider_jimeng.lifecycle.harvest import Watched
     from airflow_provider_jimeng.lifecycle.land import Landed, Lander
-    from airflow_provider_jimeng.lifecycle.revive import given_up_error, revive
+    from airflow_provider_jimeng.lifecycle.revive import given_up_error
     from airflow_provider_jimeng.lifecycle.wanted import Missing, Wanted
     from airflow_provider_jimeng.media.target import Target
     from airflow_provider_jimeng.policy.poll import PollDecision
@@ -57,9 +58,11 @@ else:
     )
     (land_all,) = late("airflow_provider_jimeng.hooks.results", "land_all")
     (resolve_target,) = late("airflow_provider_jimeng.hooks.storage", "resolve_target")
-    Watcher, raise_if_failed = late("airflow_provider_jimeng.hooks.watching", "Watcher", "raise_if_failed")
+    Watcher, known_to_this_account, raise_if_failed = late(
+        "airflow_provider_jimeng.hooks.watching", "Watcher", "known_to_this_account", "raise_if_failed"
+    )
     (Watched,) = late("airflow_provider_jimeng.lifecycle.harvest", "Watched")
-    given_up_error, revive = late("airflow_provider_jimeng.lifecycle.revive", "given_up_error", "revive")
+    (given_up_error,) = late("airflow_provider_jimeng.lifecycle.revive", "given_up_error")
     (Missing,) = late("airflow_provider_jimeng.lifecycle.wanted", "Missing")
     (JimengTaskTrigger,) = late("airflow_provider_jimeng.triggers.jimeng", "JimengTaskTrigger")
     (reference_of,) = late("airflow_provider_jimeng.triggers.references", "reference_of")
@@ -112,12 +115,18 @@ class JimengMotionImitationOperator(SubmittingOperator):
         return self._run(context, None)
 
     @bears_a_silent_ledger
-    def execute_complete(self, context: Context, event: Any = None, **later: Any) -> dict[str, Any]:
-        """Go on after a wait for a slot or for the vendor."""
-        return self._run(context, event)
+    def execute_complete(
+        self, context: Context, event: Any = None, missing: Mapping[str, Any] | None = None, **later: Any
+    ) -> dict[str, Any]:
+        """
+        Go on after a wait for a slot or for the vendor.
+
+        :param missing: the row whose result was found nowhere, for whose replacement a slot was waited for.
+        """
+        return self._run(context, event, missing)
 
     @forgetful
-    def _run(self, context: Context, event: Any) -> dict[str, Any]:
+    def _run(self, context: Context, event: Any, missing: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
             told = None if event is None else event_of(event)
             seconds_of(self.timeout, "timeout")
@@ -126,23 +135,29 @@ class JimengMotionImitationOperator(SubmittingOperator):
             flag_of(self.overwrite, "overwrite")
             target = resolve_target(self.output_uri)
             wanted = self._wanted(context)
-            return self._advance(context, wanted, target, told)
+            return self._advance(context, wanted, target, told, self._still_missing(missing))
         except JimengError as error:
             raise self._told(error) from error
 
     def _advance(
-        self, context: Context, wanted: Wanted, target: Target, told: Mapping[str, Any] | None
+        self,
+        context: Context,
+        wanted: Wanted,
+        target: Target,
+        told: Mapping[str, Any] | None,
+        supersede: Missing | None,
     ) -> dict[str, Any]:
         landing = lander(self.hook, overwrite=self.overwrite)
+        begun = None
         if told is None:
-            landing.check_free(wanted.key, target)
+            begun = begun_earlier(self, context, wanted, self._since)
+            landing.check_free(wanted.key if begun is None else begun.content_key, target)
         elif "tasks" in told:
             begun = self._begun(wanted, told)
-            if begun is not None:
-                return self._bring_home(context, begun, target, landing, told)
         elif told["status"] == DEADLINE:
             raise no_slot(told, wanted.key)
-        supersede: Missing | None = None
+        if begun is not None:
+            return self._bring_home(context, begun, target, landing, told)
         while True:
             in_hand = self._in_hand(wanted, told, supersede, target)
             self._point_at_task(in_hand.record.task_id)
@@ -161,6 +176,11 @@ class JimengMotionImitationOperator(SubmittingOperator):
                 supersede, told = Missing(finished), None
                 continue
             return self._done(context, in_hand, finished, landed)
+
+    def _still_missing(self, missing: Mapping[str, Any] | None) -> Missing | None:
+        record = None if missing is None else self.hook.ledger.get(int(missing["row"]))
+        same = record is not None and missing is not None and record.revision == missing["revision"]
+        return Missing(record) if same and record is not None else None
 
     def _begun(self, wanted: Wanted, told: Mapping[str, Any]) -> TaskRecord | None:
         """
@@ -183,22 +203,16 @@ class JimengMotionImitationOperator(SubmittingOperator):
         record: TaskRecord,
         target: Target,
         landing: Lander,
-        told: Mapping[str, Any],
+        told: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        """Wait for and land what this try has begun, whatever its arguments say by now; never submits."""
-        self.log.warning(
-            "This leg's arguments or connection make another content than the one that this try has begun "
-            "with task %s, which is brought home; nothing else is submitted. Templates are rendered in every "
-            "leg: keep what differs from one rendering to the next (the time, a token) out of them, or name "
-            "the token in [jimeng] volatile_query_params.",
-            record.task_id,
-        )
+        """Wait for and land what this task has begun, whatever its arguments say by now; never submits."""
+        self.log.warning(BROUGHT_HOME, record.task_id)
         self._point_at_task(record.task_id)
         raise_if_failed(record)
-        record = revive(self.hook.ledger, self.hook.client, record).record
+        record = known_to_this_account(self.hook, record)
         if record.state is TaskState.EXPIRED:
             raise given_up_error(record, self.hook.ledger.now())
-        in_hand = InHand(record, reused=False)
+        in_hand = InHand(record, reused=told is None)
         finished = self._finished(in_hand, told, next_pass=False)
         if finished is None:
             raise JimengProtocolError("a wait ended without a verdict", content_key=record.content_key)

@@ -9,12 +9,14 @@ from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError
 from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
+from airflow_provider_jimeng.lifecycle.ensured import InHand
 from airflow_provider_jimeng.operators.base import (
     SubmittingOperator,
     event_of,
     no_slot,
     reference_dict,
 )
+from airflow_provider_jimeng.operators.earlier import BROUGHT_HOME, begun_earlier
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE
 
 if TYPE_CHECKING:
@@ -53,7 +55,10 @@ class JimengSubmitTaskOperator(SubmittingOperator):
             wanted = self._wanted(context)
             if told is not None and told["status"] == DEADLINE:
                 raise no_slot(told, wanted.key)
-            in_hand = self._in_hand(wanted, told)
+            begun = None if told is not None else begun_earlier(self, context, wanted, self._since)
+            if begun is not None:
+                self.log.warning(BROUGHT_HOME, begun.task_id)
+            in_hand = self._in_hand(wanted, told) if begun is None else InHand(begun, reused=True)
         except JimengError as error:
             raise self._told(error) from error
         self._point_at_task(in_hand.record.task_id)

@@ -91,7 +91,7 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
     ``request_id``, ``elapsed``, ``volcengine_conn_id`` and ``video_url``: the vendor's URL, valid for one
     hour; where a task gave several pictures, ``result_urls`` has all of them. ``None`` for a result that the
     vendor no longer has, and that was landed, or that a :class:`~.operators.land.JimengLandResultOperator`
-    after this task seeks, or gives up; where none comes after it, the sensor fails with
+    right after this task seeks, or gives up; where none comes next, the sensor fails with
     ``JimengTaskExpiredError``.
 
     :param task: a task reference, usually ``submit.output`` (templated). Where no connection is given it is
@@ -333,14 +333,14 @@ class JimengTaskSensor(TellsLineage, BaseSensorOperator):
 
     def _is_left_to_the_landing(self, record: TaskRecord) -> bool:
         """
-        Return whether a landing operator comes after this task, and decides about a result that is gone.
+        Return whether a landing operator comes next, and decides about a result that is gone.
 
         It knows where the result was wanted: a try that was killed may have stored it there. A task of the
         user's own knows nothing of that, and is not given a success without a URL.
         """
         if record.state is not TaskState.SUCCEEDED:
             return False
-        after = (getattr(each, "operator_class", type(each)) for each in self.get_flat_relatives())
+        after = (getattr(each, "operator_class", type(each)) for each in self.get_direct_relatives())
         if not any(getattr(kind, "lands_results", False) for kind in after):
             return False
         self.log.warning(

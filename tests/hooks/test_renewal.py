@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -223,15 +224,46 @@ def test_the_number_of_slots_is_read_once_a_minute_and_by_one_of_several_threads
         assert newest.settings() is first
     assert reads == []
     now[0] = 61.0
-    reader = threading.Thread(target=newest.settings)
-    reader.start()
-    while not reads:
-        time.sleep(0.01)
-    assert newest.settings() is first, "it does not wait for the one that reads"
+    for _ in range(3):
+        assert newest.settings() is first, "nobody waits for the one that reads"
     going.set()
-    reader.join()
-    assert newest.settings().limit_for(MOTION_IMITATION) == 7
+    until(lambda: newest.settings().limit_for(MOTION_IMITATION) == 7)
     assert newest.settings().submit_deadline == first.submit_deadline
     for now[0] in (122.0, 183.0):
+        _ = newest.settings()
+        until(lambda: reads[-1] == now[0])
         assert newest.settings().limit_for(MOTION_IMITATION) == 7, "also where it can't be read"
     assert reads == [61.0, 122.0, 183.0]
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_process_that_can_start_no_thread_goes_on_with_what_it_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    now, first = [0.0], JimengHook().settings
+    newest = Newest(first, lambda: replace(first, max_concurrency=9), clock=lambda: now[0])
+    now[0] = 61.0
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert newest.settings() is first
+    now[0] = 122.0
+    _ = newest.settings()
+    until(lambda: newest.settings().limit_for(MOTION_IMITATION) == 9)
+
+
+def test_a_connection_that_cannot_be_read_for_a_moment_takes_no_slots_back(bench: Bench) -> None:
+    hook = JimengHook()
+    bench.connect(max_concurrency=7)
+    assert hook._same_account() == JimengHook().settings
+    bench.connect(max_concurrency="seven")
+    assert hook._same_account() is None
+
+
+def until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20.0
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -8,18 +8,24 @@ The same for a connection that becomes another account in the middle of a wait.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.exceptions import (
+    JimengConfigurationError,
+    JimengLandingError,
     JimengRetryableTaskError,
     JimengRunIncompleteError,
     JimengTaskExpiredError,
 )
-from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
+from airflow_provider_jimeng.hooks import results
+from airflow_provider_jimeng.operators import motion_imitation
+from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator, JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun, Deferred, Instance, Output
 
@@ -54,7 +60,7 @@ def test_arguments_that_differ_in_every_leg_are_paid_for_once(
     assert bench.accepted == 1
     assert bench.states() == ["landed"]
     assert Path(out["uri"]).exists()
-    assert "another content than the one that this try has begun" in capsys.readouterr().out
+    assert "another content by now than the one that it has begun" in capsys.readouterr().out
 
 
 def test_it_waits_for_a_slot_and_for_the_vendor_as_ever(bench: Bench) -> None:
@@ -165,3 +171,160 @@ def test_a_file_that_is_corrected_between_two_legs_is_gone_on_with(bench: Bench)
 
     assert left["landed"] == 2
     assert bench.accepted == 2
+
+
+def test_a_connection_that_becomes_somebody_elses_asks_about_nothing_and_pays_nothing(bench: Bench) -> None:
+    with Emulator(EmulatorConfig(concurrency=2, duration=0.2, results="cheap")) as other:
+        instance = bench.imitation()
+        left = instance.leg()
+        event = instance.watch(left)
+        bench.connect(account="another", host=other.url)
+        for _ in range(2):
+            with pytest.raises(JimengConfigurationError, match="can't ask about it"):
+                instance.leg(left, event)
+        assert other.ledger()["totals"] | {"queries": 0} == other.ledger()["totals"]
+        assert other.accepted == 0
+    assert bench.states() == ["submitted"]
+
+
+@pytest.fixture
+def a_store_that_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, calls = results.land_all, itertools.count()
+
+    def once(*given: Any) -> Any:
+        if next(calls) == 0:
+            raise JimengLandingError("the store did not answer")
+        return usual(*given)
+
+    monkeypatch.setattr(motion_imitation, "land_all", once)
+
+
+@pytest.mark.usefixtures("a_store_that_fails_once")
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "on-worker"])
+def test_a_retry_brings_home_what_an_earlier_try_paid_for(bench: Bench, deferrable: bool) -> None:
+    instance = counted(bench.imitation(deferrable=deferrable, **ARGUMENTS["a token"](bench)))
+    instance.finish()
+
+    assert len(instance.errors) == 1
+    assert bench.accepted == 1
+    assert bench.states() == ["landed"]
+
+
+@pytest.mark.usefixtures("a_store_that_fails_once")
+def test_a_retry_after_the_account_got_a_name_brings_home_what_the_nameless_one_paid_for(
+    bench: Bench,
+) -> None:
+    bench.connect(account=None)
+    instance = bench.imitation()
+    instance.finish(lambda deferred: bench.connect(account="studio"))
+
+    assert len(instance.errors) == 1
+    assert bench.accepted == 1
+    assert bench.states() == ["landed"]
+
+
+@pytest.mark.usefixtures("a_store_that_fails_once")
+def test_a_person_who_clears_a_task_asks_for_what_it_says_now(bench: Bench) -> None:
+    instance = counted(bench.imitation(retries=0, **ARGUMENTS["a reason"](bench)))
+    with pytest.raises(JimengLandingError):
+        instance.finish()
+    instance.clear().finish()
+
+    assert bench.accepted == 2
+    assert bench.states() == ["succeeded", "landed"]
+
+
+def test_a_retry_of_a_submit_finds_what_the_killed_try_paid_for(bench: Bench) -> None:
+    image = bench.image + "?t={{ ti.count() }}"
+    submit = DagRun().instance(JimengSubmitTaskOperator, "submit", image_url=image, video_url=bench.video)
+    instance = counted(submit)
+    paid = instance.leg()
+    found = instance.again().leg()
+
+    assert (found["task_id"], found["reused"]) == (paid["task_id"], True)
+    assert bench.accepted == 1
+
+
+def test_results_that_are_missing_do_not_hand_one_slot_to_each_other_for_ever(bench: Bench) -> None:
+    bench.connect(max_concurrency=1)
+    images = [f"{bench.image}?v={each}" for each in (1, 2)]
+    places = [bench.folder / f"{each}.mp4" for each in (1, 2)]
+    for image, place in zip(images, places, strict=True):
+        bench.imitate(DagRun(image), image_url=image, output=str(place))
+        place.unlink()
+    bench.alter(
+        "UPDATE jimeng_tasks SET submitted_at = submitted_at - 90000, created_at = created_at - 90000"
+    )
+    for row in bench.rows():
+        bench.emu.add_fault(f"query:status,status=not_found,times=0,match={row.task_id}")
+    bench.emu.configure(duration=1.0)
+    bench.submit(DagRun("holder"), variant=7)
+    bench.emu.configure(duration=0.2)
+    instances = [
+        bench.imitation(DagRun("again"), image_url=image, output=str(place), on_missing_output="resubmit")
+        for image, place in zip(images, places, strict=True)
+    ]
+    waiting = [instance.leg() for instance in instances]
+    assert all(isinstance(each, Deferred) for each in waiting)
+    deadlines = [json.loads(each.kwargs)["deadline"] for each in waiting]
+    for _ in range(8):
+        for at, instance in enumerate(instances):
+            left = waiting[at]
+            if isinstance(left, Deferred):
+                waiting[at] = instance.leg(left, instance.watch(left))
+                slots = [each for each in instance.deferrals if "Slot" in each.classpath]
+                assert {json.loads(each.kwargs)["deadline"] for each in slots} == {deadlines[at]}
+
+    assert [each.exists() for each in places] == [True, True]
+    assert bench.accepted == 5
+
+
+@pytest.mark.parametrize("change", ["another order", "one more", "one less"])
+def test_a_list_that_asks_for_nothing_in_the_place_of_something_is_gone_on_with(
+    bench: Bench, change: str
+) -> None:
+    first = [line(bench, each) for each in (1, 2, 3)]
+    later = {"another order": first[::-1], "one more": [line(bench, 4), *first], "one less": first[:2]}[
+        change
+    ]
+    instance = batch(bench, manifest=first)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    instance.arguments["manifest"] = later
+    while isinstance(left, Deferred):
+        left = instance.leg(left, instance.watch(left))
+
+    assert left["landed"] == len(later)
+    assert bench.accepted == len(later)
+
+
+@pytest.mark.parametrize("change", ["a tuple", "a file that grows", "the account"])
+def test_whatever_else_differs_in_each_leg_stops_a_batch_too(bench: Bench, change: str) -> None:
+    file = bench.folder / "manifest.jsonl"
+    text = '{{"image": "{0}", "video": "{1}", "variant": {2}}}\n'.format
+    file.write_text("".join(text(bench.image, bench.video, each) for each in (1, 2, 3)))
+    given: dict[str, Any] = {"manifest": str(file)}
+    if change == "a tuple":
+        given = {"manifest": tuple(line(bench, each, "?t={{ ti.count() }}") for each in (1, 2, 3))}
+    elif change == "a file that grows":
+        given["force_new"] = "r {{ ti.count() }}"
+    else:
+        bench.connect(account=None)
+    instance = batch(bench, **given)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    if change == "the account":
+        bench.connect(account="studio")
+
+    def go_on() -> None:
+        outcome, more = left, itertools.count(4)
+        while isinstance(outcome, Deferred):
+            if change == "a file that grows":
+                with file.open("a") as grown:
+                    grown.write(text(bench.image, bench.video, next(more)))
+            outcome = instance.leg(outcome, instance.watch(outcome))
+
+    with pytest.raises(JimengRunIncompleteError, match="rendered in every leg"):
+        go_on()
+    assert bench.accepted == 2
+    assert bench.states() == ["landed"] * 2
