@@ -134,8 +134,16 @@ def other(**arguments: Any) -> Any:
     return sensor
 
 
-@pytest.mark.parametrize(("kind", "left"), [(mapped, True), (other, False)])
-def test_a_landing_decides_only_where_it_comes_after_the_sensor(
+def chained(**arguments: Any) -> Any:
+    sensor = JimengTaskSensor(**arguments)
+    second = JimengTaskSensor(task_id="second", vendor_task_id="2")
+    JimengLandResultOperator(task_id="land", task=second.output, output="/b.mp4")
+    sensor >> EmptyOperator(task_id="my_own") >> second
+    return sensor
+
+
+@pytest.mark.parametrize(("kind", "left"), [(mapped, True), (other, False), (chained, False)])
+def test_a_landing_decides_only_where_it_comes_right_after_the_sensor(
     bench: Bench, kind: Callable[..., Any], left: bool
 ) -> None:
     after_a_night(bench)
