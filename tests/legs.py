@@ -175,7 +175,7 @@ class Instance:
     def leg(self, deferred: Deferred | None = None, event: Any = None) -> Any:
         """Run one leg; return a ``Deferred``, a ``Rescheduled`` or the XCom value; raise what it raised."""
         operator = self.operator = self._built()
-        if not self.story:
+        if self.ti.try_number == 1:
             self.ti.max_tries = operator.retries or 0
         self.outlet_events = OutletEventAccessors()
         context: Any = {
@@ -267,7 +267,7 @@ class Instance:
 
     def clear(self) -> Instance:
         """Prepare another try, as a person's clear does: with all its retries anew."""
-        self.ti.max_tries = self.ti.try_number + self.operator.retries
+        self.ti.max_tries = self.ti.try_number + (self._built().retries or 0)
         return self.again()
 
     def again(self) -> Instance:
