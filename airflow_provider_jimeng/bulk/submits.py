@@ -226,7 +226,8 @@ class Submits:
         if not content.given_up:
             return ensure(content.wanted)
         # First a pass that may not pay: what somebody else has paid for by now is brought home, wherever to.
-        ensure = partial(ensure, lost=content.lost)
+        fresh = time.monotonic() - content.lost_at <= 2 * _PROOF_HOLDS_SECONDS
+        ensure = partial(ensure, lost=content.lost if fresh else None)
         try:
             return ensure(content.wanted, stopping=lambda: True)
         except JimengStoppedError:
@@ -382,6 +383,8 @@ class Submits:
         """Renew old proofs while their contents wait for a slot: the vendor may have found a task since."""
         for window in self.windows:
             for content in tuple(window.pending):
-                if content.lost is not None and now - content.lost_at > _PROOF_HOLDS_SECONDS:
+                old = content.lost is not None and now - content.lost_at > _PROOF_HOLDS_SECONDS
+                # An answer would hide for how long its store has been in trouble: its next try asks itself.
+                if old and not content.troubles:
                     window.pending.remove(content)
                     self._ask_about(content)

@@ -284,6 +284,28 @@ def test_an_old_proof_is_renewed_while_its_content_waits_for_a_slot(
     assert works.accepted == 1 + 1
 
 
+def test_an_old_proof_is_none_where_a_store_in_trouble_has_put_off_the_payment(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.policies = Policies(on_missing_output="resubmit")
+    give_up(works, range(1), known=True)
+    quick(monkeypatch, lasting_seconds=0.2)
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.0)
+    monkeypatch.setattr(submits, "_PROOF_HOLDS_SECONDS", 0.3)
+    emu.add_fault("query:status,status=not_found,times=4")
+    shutil.rmtree(works.out)
+    tried: list[str] = []
+
+    def inspect(wanted: Any) -> Any:
+        tried.append(wanted.key)
+        raise JimengInputStoreError("s3://inputs: 503")
+
+    fates = works.run(items(emu, range(1)), "run-2", tools={"inspect": inspect})
+    assert [str(each.outcome) for each in fates] == ["reused"]
+    assert len(tried) > 1
+    assert works.accepted == 1
+
+
 @pytest.fixture
 def a_pass(works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return one pass towards a task, for a content that was given up and that the vendor has after all."""

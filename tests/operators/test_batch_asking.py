@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_jimeng.exceptions import JimengToleranceExceededError
 from airflow_provider_jimeng.lifecycle import submit as submitting
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.policy import giving_up
 
 from tests import legs
@@ -62,13 +63,12 @@ def test_a_slot_is_filled_while_given_up_lines_in_front_are_asked_about(
 ) -> None:
     deny(bench, given_up)
     asked_at_the_slot: list[Any] = []
-    usual = submitting.revive
 
-    def revive(ledger: Any, client: Any, record: Any, **named: Any) -> Any:
+    def asks(ledger: Any, client: Any, record: Any, **named: Any) -> Any:
         asked_at_the_slot.append(record.task_id)
-        return usual(ledger, client, record, **named)
+        return revive(ledger, client, record, **named)
 
-    monkeypatch.setattr(submitting, "revive", revive)
+    monkeypatch.setattr(submitting, "revive", asks)
     began = time.time()
     instance = batch(
         bench, "abcd", run_id="run-2", on_missing_output=missing, deferrable=deferrable, tolerance=3

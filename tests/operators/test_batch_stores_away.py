@@ -22,6 +22,7 @@ from airflow_provider_jimeng.hooks import jimeng as hook
 from airflow_provider_jimeng.hooks.inputs import fetchable_body
 from airflow_provider_jimeng.lifecycle import asking
 from airflow_provider_jimeng.lifecycle.land import Lander
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
 from tests.legs import Bench, Deferred
@@ -135,10 +136,8 @@ def test_a_leg_whose_slots_are_full_does_not_stay_for_a_line_whose_keys_are_away
             raise JimengInputStoreError("keys to s3://inputs can't be had: 503")
         return fetchable_body(body)
 
-    usual = asking.revive
-
     def one_after_the_other(ledger: Any, client: Any, record: Any) -> Any:
-        back = usual(ledger, client, record)
+        back = revive(ledger, client, record)
         while "n-a.png" not in record.inputs and not tried and time.monotonic() - began < 5.0:
             time.sleep(0.02)
         return back
