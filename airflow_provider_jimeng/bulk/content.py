@@ -43,6 +43,10 @@ class Content:
     :param trouble_since: monotonic seconds of the first of them.
     :param stray: whether no line wants it: what was paid is brought home, and nothing is paid any more.
     :param doubtful: whether its task may be another account's: the vendor is asked first whether it has it.
+    :param given_up: whether its task was given up since the last one was in hand: its places and inputs are
+        looked at before it is paid for again.
+    :param lost: its row, where that was proven lost and is to be paid for again.
+    :param lost_at: monotonic seconds of the proof.
     """
 
     wanted: Wanted
@@ -56,6 +60,9 @@ class Content:
     trouble_since: float = 0.0
     stray: bool = False
     doubtful: bool = False
+    given_up: bool = False
+    lost: TaskRecord | None = None
+    lost_at: float = 0.0
 
     @property
     def key(self) -> str:

@@ -2,8 +2,9 @@
 """
 Paid tasks that are only asked about: they need no slot, and no leave to submit.
 
-What was given up while nothing is submitted any more, or while no line asks for it; and what may be another
-account's. Asking is free, so neither a budget nor a timeout ends it: the proof that a task is lost does.
+What was given up, whether a line asks for it or none, and what may be another account's. Asking is free, so
+neither a budget nor a timeout ends it: the proof that a task is lost does. That takes a good while, in which
+a slot would be idle: only what is to be paid for again waits for one, afterwards.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Revivals:
     :param post: takes what is to be done in the run's thread.
     :param answered: takes ``None`` once the ledger has answered, and its error where it did not.
     :param go_on: takes a content that has a task, or a result.
-    :param settle: takes a content that is lost, or about which nothing can be asked, and why.
+    :param pay_again: takes a content that is lost, and returns whether it is to be paid for again.
+    :param settle: takes a content that stays lost, or about which nothing can be asked, and why.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Revivals:
         post: Callable[[Callable[[], None]], None],
         answered: Callable[[JimengLedgerError | None], None],
         go_on: Callable[[Content], None],
+        pay_again: Callable[[Content], bool],
         settle: Callable[[Content, Outcome, JimengError | str], None],
     ) -> None:
         self._tools = tools
         self._post, self._answered, self._go_on, self._settle = post, answered, go_on, settle
+        self._pay_again = pay_again
         #: What is to be asked about, now or later.
         self.waiting: deque[Content] = deque()
         self._under_way = 0
@@ -112,8 +116,9 @@ class Revivals:
                 content.not_before = now + max(0.2, outcome.wait)
                 self.add(content)
             elif outcome.record.state is TaskState.EXPIRED:
-                error = given_up_error(outcome.record, time.time())
-                self._settle(content, Outcome.EXPIRED, error)
+                if not self._pay_again(content):
+                    error = given_up_error(outcome.record, time.time())
+                    self._settle(content, Outcome.EXPIRED, error)
             else:
                 content.supersede, content.doubtful = None, False
                 self._go_on(content)

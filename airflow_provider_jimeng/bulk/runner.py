@@ -23,11 +23,12 @@ from airflow_provider_jimeng.bulk.landing_pool import Landings
 from airflow_provider_jimeng.bulk.linger import Linger
 from airflow_provider_jimeng.bulk.pace import GIVE_OR_TAKE, Pace
 from airflow_provider_jimeng.bulk.parking import Parked, park
+from airflow_provider_jimeng.bulk.patience import Patience
 from airflow_provider_jimeng.bulk.poller import Poller, Seen
 from airflow_provider_jimeng.bulk.progress import Progress
 from airflow_provider_jimeng.bulk.scout import Scout, Settled
 from airflow_provider_jimeng.bulk.strays import Strays
-from airflow_provider_jimeng.bulk.submits import Patience, Submits
+from airflow_provider_jimeng.bulk.submits import Submits
 from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 #: wait for a store in trouble, or are lines of one product that were read on the way to another's: where more
 #: than this of one product follow each other, the next one's slots wait until the reading has come there.
 _IN_MEMORY = 5
+#: And what was given up: it waits for answers, which takes minutes, and for no slot.
+_ASKED_ABOUT = 2000
 _TICK_SECONDS = 0.25
 #: The vendor's URLs live an hour.
 _URL_SECONDS = 2700.0
@@ -204,7 +207,8 @@ class Run:
         """Return whether more lines are wanted: some product's window has not enough of them yet."""
         ahead, windows = self._terms.ahead, self._submits.windows
         # What is at the vendor is bounded by its slots; to count it too left slots beyond 500 empty.
-        if len(self._contents) - len(self._watching) >= _IN_MEMORY * ahead:
+        asked = min(len(self._submits.revivals.waiting), _ASKED_ABOUT)
+        if len(self._contents) - len(self._watching) - asked >= _IN_MEMORY * ahead:
             return False
         now = time.monotonic()
         full = sum(each.has_enough(ahead, now) for each in windows)

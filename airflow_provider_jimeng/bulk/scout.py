@@ -311,7 +311,7 @@ class Scout:
             fate = fate_of(item, outcome, key=wanted.key, record=record, landed=there)
             return Settled(fate, item, own=wanted.key if own else None)
         if record is not None and may_come_back(record, self._tools.ledger.now()):
-            # Before it is given up or paid again, its submit asks the vendor.
+            # Before it is given up or paid again, the vendor is asked.
             return Work(Content(wanted, [item], record=record), needs_submit=True)
         decision = self._decide(wanted, record)
         if decision.step is Step.FAIL and decision.error is not None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, first_due, outcome_of
 from airflow_provider_jimeng.bulk.items import Outcome
+from airflow_provider_jimeng.bulk.paying_again import look_before_paying_again
 from airflow_provider_jimeng.bulk.revivals import Revivals
 from airflow_provider_jimeng.bulk.window import Window
 from airflow_provider_jimeng.exceptions import (
@@ -28,52 +28,28 @@ from airflow_provider_jimeng.exceptions import (
     JimengThrottledError,
 )
 from airflow_provider_jimeng.ledger.records import LostRace
+from airflow_provider_jimeng.lifecycle.decide import is_to_be_replaced
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.revive import may_come_back
+from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from airflow_provider_jimeng.bulk.patience import Patience
     from airflow_provider_jimeng.bulk.progress import Progress
     from airflow_provider_jimeng.bulk.tools import Terms, Tools
     from airflow_provider_jimeng.ledger.records import Scope
     from airflow_provider_jimeng.lifecycle.ensured import Ensured
-    from airflow_provider_jimeng.lifecycle.wanted import Wanted
-    from airflow_provider_jimeng.media.target import Target
 
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 32
 #: How often a run looks whether an open breaker lets one submit try, and for how long.
 _BREAKER_LOOK_SECONDS, _BREAKER_PATIENCE_SECONDS = 3.0, 180.0
-
-
-class Patience:
-    """
-    How long a silent ledger is borne: what runs at the vendor goes on meanwhile, and nothing is submitted.
-
-    :param seconds: for how long.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._since: float | None = None
-
-    def calm(self) -> None:
-        """The ledger has answered."""
-        self._since = None
-
-    def bear(self, error: JimengLedgerError) -> None:
-        """
-        Wait for it, but not for ever.
-
-        :raises JimengLedgerError: it was silent for too long.
-        """
-        now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        if now - self._since > self._seconds:
-            raise error
+#: For how long a task that was proven lost is believed to be, while it waits for a slot to be paid for again.
+_PROOF_HOLDS_SECONDS = 300.0
 
 
 class Submits:
@@ -118,6 +94,7 @@ class Submits:
             post=lambda do: self._post(do),
             answered=lambda error: patience.calm() if error is None else patience.bear(error),
             go_on=go_on,
+            pay_again=self._pay_again,
             settle=settle,
         )
 
@@ -157,12 +134,28 @@ class Submits:
         return sum(each for each in limits if each is not None) if limits and all(limits) else None
 
     def add(self, content: Content, *, first: bool = False) -> None:
-        """Queue a content; ``first`` where it has waited before."""
+        """Queue a content; ``first`` where it has waited before. What was given up is asked about first."""
+        if may_come_back(content.record, time.time()):
+            self._ask_about(content)
+            return
         pending = self._window(content).pending
         if first:
             pending.appendleft(content)
         else:
             pending.append(content)
+
+    def _ask_about(self, content: Content) -> None:
+        content.given_up, content.lost = True, None
+        self.revivals.add(content)
+
+    def _pay_again(self, content: Content) -> bool:
+        record, policies = content.record, content.wanted.policies
+        chosen = policies.on_missing_output == RESUBMIT or is_to_be_replaced(record, content.supersede)
+        if self.stopped is not None or content.stray or not chosen:
+            return False
+        content.lost, content.lost_at = record, time.monotonic()
+        self._window(content).pending.append(content)
+        return True
 
     def freed(self, content: Content) -> None:
         """A slot has come free: fill it."""
@@ -230,9 +223,11 @@ class Submits:
             budget=self._terms.budget,
             watched=lambda: tuple(self._watching()),
         )
-        if not may_come_back(content.record, time.time()):
+        if not content.given_up:
             return ensure(content.wanted)
-        # First the vendor is asked, by a pass that may not pay: what it has is brought home, wherever to.
+        # First a pass that may not pay: what somebody else has paid for by now is brought home, wherever to.
+        fresh = time.monotonic() - content.lost_at <= 2 * _PROOF_HOLDS_SECONDS
+        ensure = partial(ensure, lost=content.lost if fresh else None)
         try:
             return ensure(content.wanted, stopping=lambda: True)
         except JimengStoppedError:
@@ -247,6 +242,7 @@ class Submits:
         if isinstance(outcome, InHand):
             self._patience.calm()
             content.record, content.supersede, self._broken_since = outcome.record, None, None
+            content.given_up, content.lost = False, None
             content.calm()
             self._tools.away.answered(content.wanted, "submit")
             if outcome.reused:
@@ -267,14 +263,19 @@ class Submits:
 
     def _put_back(self, content: Content, window: Window, frees: int, waiting: Waiting) -> None:
         now = time.monotonic()
-        if waiting.reason in ("in_flight", "quarantine", "given_up"):
-            # Somebody else's submit of the same content, one of unknown outcome that has to age, or a task
-            # that the vendor may still have: that is a question to the vendor, at its own pace.
-            most = math.inf if waiting.reason == "given_up" else 2.0
-            content.not_before = now + max(0.2, min(waiting.retry_after or 1.0, most))
+        if waiting.reason == "given_up":
+            # Somebody else's task, given up in the meantime: a question to the vendor, at its own pace.
+            content.not_before = now + max(0.2, waiting.retry_after or 1.0)
+            self._ask_about(content)
+            window.freed()
+            return
+        if waiting.reason in ("in_flight", "quarantine"):
+            # Somebody else's submit of the same content, or one of unknown outcome that has to age.
+            content.not_before = now + max(0.2, min(waiting.retry_after or 1.0, 2.0))
             window.pending.append(content)
             window.freed()
             return
+        content.lost = None if content.lost is None else waiting.lost
         if waiting.reason == "cooldown":
             self._progress.refused += 1
         window.pending.appendleft(content)
@@ -357,13 +358,14 @@ class Submits:
                 content = window.pending.popleft()
                 if may_come_back(content.record, time.time()):
                     # It was paid for, and asking is free, whatever stopped the run.
-                    self.revivals.add(content)
+                    self._ask_about(content)
                 else:
                     self._settle(content, Outcome.SKIPPED, self.stopped)
 
     def look(self) -> None:
         """See whether it is this run's turn, where it waits for one."""
         now = time.monotonic()
+        self._ask_again(now)
         for window in self.windows:
             if window.ticket is None or not window.pending or window.allowance > 0 or now < window.look_at:
                 continue
@@ -377,23 +379,12 @@ class Submits:
             window.looked(view, self._watching(), now)
             self.refill()
 
-
-def look_before_paying_again(tools: Tools, content: Content) -> Wanted:
-    """
-    Look at the places and the inputs of a content that was given up, as at those of a new one.
-
-    :raises JimengOutputExistsError: files that no landing tells of are in all of its places.
-    """
-    places = [tools.folder.output(item.id) for item in tuple(content.items)]
-    if places and not tools.lander.overwrite and not any(_is_free(tools, each) for each in places):
-        raise JimengOutputExistsError(
-            f"output: the task was given up, and a file that this provider did not write, or could not take "
-            f"note of, stands at {places[0].uri}. It was not paid for again: look at it, and remove it or "
-            "set overwrite=True",
-            content_key=content.key,
-        )
-    return tools.inspect(content.wanted)[0]
-
-
-def _is_free(tools: Tools, place: Target) -> bool:
-    return place.stat() is None or tools.ledger.landing_at(place.uri) is not None
+    def _ask_again(self, now: float) -> None:
+        """Renew old proofs while their contents wait for a slot: the vendor may have found a task since."""
+        for window in self.windows:
+            for content in tuple(window.pending):
+                old = content.lost is not None and now - content.lost_at > _PROOF_HOLDS_SECONDS
+                # An answer would hide for how long its store has been in trouble: its next try asks itself.
+                if old and not content.troubles:
+                    window.pending.remove(content)
+                    self._ask_about(content)

@@ -35,10 +35,12 @@ class Ensure(Protocol):
         budget: int | None,
         watched: Callable[[], Collection[str]],
         stopping: Callable[[], bool] = ...,
+        lost: TaskRecord | None = ...,
     ) -> Ensured:
         """
         Return the task in hand, or what to wait for.
 
+        :param lost: a row that was just proven lost, and that is not asked about again.
         :raises JimengStoppedError: it would have to be submitted, and ``stopping`` tells that nothing is.
         """
 

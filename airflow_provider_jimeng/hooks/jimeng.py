@@ -167,6 +167,7 @@ class JimengHook(VolcengineHook):
         seen_over: Collection[Ended] = (),
         beside: Marker | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        lost: TaskRecord | None = None,
     ) -> Ensured:
         """
         Make one pass towards a task for the content; never sleeps for a slot.
@@ -174,6 +175,7 @@ class JimengHook(VolcengineHook):
         :param seen_over: the tasks that this leg's trigger saw over.
         :param beside: the note where the result is wanted; another ledger there stops the submit.
         :param stopping: asked until the last moment: once it tells ``True``, nothing is submitted any more.
+        :param lost: a row that was just proven lost, and that is not asked about again.
         """
         submitter = Submitter(
             self.ledger,
@@ -187,7 +189,8 @@ class JimengHook(VolcengineHook):
             present=fetchable_body,
             stopping=stopping,
         )
-        ensured = submitter.ensure(wanted, waiter=waiter_of(wanted.provenance), supersede=supersede)
+        waiter = waiter_of(wanted.provenance)
+        ensured = submitter.ensure(wanted, waiter=waiter, supersede=supersede, lost=lost)
         if isinstance(ensured, InHand) and ensured.reused:
             settle_beside(self.ledger, self.client, ensured.record)
         return ensured

@@ -27,6 +27,7 @@ class Waiting:
         that the vendor may still have).
     :param ticket_id: the caller's place in the queue, where there is one.
     :param retry_after: seconds until asking again makes sense; ``None``: when the ticket's turn comes.
+    :param lost: the row that the caller has proven lost, as it is by now; ``None`` where it is another one.
     """
 
     reason: str
@@ -34,6 +35,7 @@ class Waiting:
     retry_after: float | None = None
     limit: int | None = None
     in_use: int | None = None
+    lost: TaskRecord | None = None
 
 
 Ensured = InHand | Waiting

@@ -62,6 +62,20 @@ def may_come_back(record: TaskRecord | None, now: float) -> bool:
     return record.submitted_at is not None and now - record.submitted_at < TASK_LIFETIME_SECONDS
 
 
+def is_still_lost(record: TaskRecord, lost: TaskRecord | None) -> bool:
+    """
+    Return whether a row is one that was just proven lost, so that the proof need not be made again.
+
+    A claim that replaces it and comes to nothing moves its revision by one. To come back and to be given up
+    again takes two moves, and asks for a new proof.
+
+    :param lost: the row as it was when it was asked about.
+    """
+    if lost is None or record.id != lost.id or record.state is not TaskState.EXPIRED:
+        return False
+    return 0 <= record.revision - lost.revision <= 1
+
+
 def given_up_error(record: TaskRecord, now: float) -> JimengTaskExpiredError:
     """
     Return the error of a task that was given up; in the first twelve hours a retry asks for it again.

@@ -42,7 +42,7 @@ from airflow_provider_jimeng.lifecycle.decide import Step, decide, is_to_be_repl
 from airflow_provider_jimeng.lifecycle.ensured import Ensured, InHand, Waiting
 from airflow_provider_jimeng.lifecycle.outcomes import refusal_error, stopped_error, unknown_error
 from airflow_provider_jimeng.lifecycle.release import release_unknown
-from airflow_provider_jimeng.lifecycle.revive import revive
+from airflow_provider_jimeng.lifecycle.revive import is_still_lost, revive
 from airflow_provider_jimeng.lifecycle.settle import Ended, is_overdue, settle_holders, settle_seen_over
 from airflow_provider_jimeng.lifecycle.shielded import shielded
 from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT, Wanted
@@ -111,13 +111,22 @@ class Submitter:
     def _book(self) -> Bookkeeper:
         return Bookkeeper(self.ledger, self.sleep, self.clock, self.jitter)
 
-    def ensure(self, wanted: Wanted, *, waiter: str, supersede: Superseded | None = None) -> Ensured:
+    def ensure(
+        self,
+        wanted: Wanted,
+        *,
+        waiter: str,
+        supersede: Superseded | None = None,
+        lost: TaskRecord | None = None,
+    ) -> Ensured:
         """
         Adopt the content's task, or claim a slot and submit it.
 
         :param waiter: who holds the ticket: the same over all tries of a task instance, so that a retry keeps
             its place in the queue.
         :param supersede: a finished row that the user chose to pay for again.
+        :param lost: a row that the caller has just proven lost (:func:`~.lifecycle.revive.revive`), and that
+            the vendor is not asked about again.
         :raises JimengUnknownSubmitError: the outcome of this or an earlier submit is not known.
         :raises JimengStoppedError: it would have to be submitted, and the task was told to stop.
         :raises JimengError: by reaction, see :mod:`airflow_provider_jimeng.exceptions`.
@@ -127,11 +136,14 @@ class Submitter:
             settle_seen_over(self.ledger, self.client, wanted.scope, self.seen_over)
         for _ in range(_TURNS):
             record = self.ledger.latest(wanted.key)
-            if record is not None and record.state is TaskState.EXPIRED:
+            if record is not None and is_still_lost(record, lost):
+                lost = record
+            elif record is not None and record.state is TaskState.EXPIRED:
                 back = revive(self.ledger, self.client, record, sleep=self.sleep)
                 if back.wait is not None:
                     return Waiting("given_up", retry_after=back.wait)
-                record, supersede = back.record, supersede if back.record is record else None
+                supersede = supersede if back.record is record else None
+                lost = record = back.record
             if not is_to_be_replaced(record, supersede):
                 decision = decide(
                     record,
@@ -191,6 +203,7 @@ class Submitter:
                 claim.retry_after_seconds if claim.reason == "cooldown" else None,
                 limit=claim.limit,
                 in_use=claim.in_use,
+                lost=lost,
             )
         raise JimengLedgerError(
             f"The ledger's row of this content changed {_TURNS} times while it was being claimed; nothing "

@@ -100,11 +100,13 @@ class Works:
             budget: int | None,
             watched: Any,
             stopping: Any = lambda: False,
+            lost: TaskRecord | None = None,
         ) -> Ensured:
             submitter = Submitter(
                 self.ledger, client, self.settings, budget=budget, watched=watched, stopping=stopping
             )
-            return submitter.ensure(wanted, waiter=provenance.attempt_scope, supersede=supersede)
+            waiter = provenance.attempt_scope
+            return submitter.ensure(wanted, waiter=waiter, supersede=supersede, lost=lost)
 
         def load(record: TaskRecord, url: str | None, into: Path) -> Downloaded:
             if url is None:

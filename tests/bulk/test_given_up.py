@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,12 +24,16 @@ from airflow_provider_jimeng.exceptions import (
     JimengToleranceExceededError,
 )
 from airflow_provider_jimeng.ledger import engine
+from airflow_provider_jimeng.ledger.records import Provenance
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.ledger.store import Ledger
+from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
+from airflow_provider_jimeng.lifecycle.revive import is_still_lost
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 from airflow_provider_jimeng.policy import giving_up
 
 from tests.bulk.kit import Works, items, outcomes
+from tests.legs import quick
 
 
 @pytest.fixture
@@ -123,17 +126,14 @@ def test_a_run_that_its_store_stopped_is_tried_again_though_a_task_was_given_up(
 ) -> None:
     monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.6)
     give_up(works, range(1))
-    release = threading.Event()
 
     def ensure(wanted: Any, **how: Any) -> Any:
         if works.ledger.latest(wanted.key) is None:
             raise JimengLandingError("503 Slow Down")
-        release.set()
         return works.tools([], wanted.provenance).ensure(wanted, **how)
 
     fates = works.run(items(emu, range(4)), "run-2", tools={"ensure": ensure}, landing_patience=0.3)
     told = outcomes(fates)
-    assert release.is_set()
     assert told == {"expired": 1, "skipped": 3}
 
     names = ("landed", "reused", "failed", "expired", "unknown", "invalid", "skipped")
@@ -248,3 +248,108 @@ def test_what_was_given_up_is_paid_again_where_one_of_its_lines_has_a_free_place
     assert sorted(str(each.outcome) for each in fates) == ["failed", "landed"]
     assert works.accepted == 3 + 1
     assert (works.out / "0.mp4").read_bytes() == b"somebody's"
+
+
+def test_many_that_were_given_up_do_not_keep_the_lines_behind_them_from_being_read(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_up(works, range(12))
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 4.0)
+    monkeypatch.setattr(giving_up, "DOUBT_SECONDS", 4.0)
+    began = time.time()
+    fates = works.run(items(emu, range(13)), "run-2", ahead=2)
+
+    assert outcomes(fates) == {"expired": 12, "landed": 1}
+    record = works.ledger.latest(fates[-1].content_key or "")
+    assert record is not None
+    assert record.created_at - began < 3.0
+
+
+def test_an_old_proof_is_renewed_while_its_content_waits_for_a_slot(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.policies = Policies(on_missing_output="resubmit")
+    works.settings = replace(works.settings, max_concurrency=1)
+    give_up(works, range(1), known=True)
+    quick(monkeypatch, lasting_seconds=0.2)
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.0)
+    monkeypatch.setattr(submits, "_PROOF_HOLDS_SECONDS", 1.0)
+    lost = works.ledger.latest(works.runs[-1]._tools.want(items(emu, range(1))[0]).key)
+    assert lost is not None
+    emu.add_fault(f"query:status,status=not_found,times=4,match={lost.task_id}")
+    emu.configure(duration=4.0)
+    fates = works.run(items(emu, ["new", 0]), "run-2")
+
+    assert [str(each.outcome) for each in fates] == ["landed", "reused"]
+    assert works.accepted == 1 + 1
+
+
+def test_an_old_proof_is_none_where_a_store_in_trouble_has_put_off_the_payment(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.policies = Policies(on_missing_output="resubmit")
+    give_up(works, range(1), known=True)
+    quick(monkeypatch, lasting_seconds=0.2)
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.0)
+    monkeypatch.setattr(submits, "_PROOF_HOLDS_SECONDS", 0.3)
+    emu.add_fault("query:status,status=not_found,times=4")
+    shutil.rmtree(works.out)
+    tried: list[str] = []
+
+    def inspect(wanted: Any) -> Any:
+        tried.append(wanted.key)
+        raise JimengInputStoreError("s3://inputs: 503")
+
+    fates = works.run(items(emu, range(1)), "run-2", tools={"inspect": inspect})
+    assert [str(each.outcome) for each in fates] == ["reused"]
+    assert len(tried) > 1
+    assert works.accepted == 1
+
+
+@pytest.fixture
+def a_pass(works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return one pass towards a task, for a content that was given up and that the vendor has after all."""
+    works.policies = Policies(on_missing_output="resubmit")
+    give_up(works, range(1), known=True)
+    quick(monkeypatch)
+    tools = works.tools([], Provenance("dag", "run-2", "batch"))
+    wanted = tools.want(items(emu, range(1))[0])
+    return lambda lost: tools.ensure(wanted, supersede=None, budget=None, watched=tuple, lost=lost)
+
+
+def queries(works: Works) -> int:
+    return int(works.emu.ledger()["totals"]["queries"])
+
+
+def test_a_row_that_was_just_proven_lost_is_not_asked_about_again(works: Works, a_pass: Any) -> None:
+    lost, asked = works.ledger.get(1), queries(works)
+    assert isinstance(got := a_pass(lost), InHand)
+    assert (got.record.attempt, got.reused) == (2, False)
+    assert (works.accepted, queries(works)) == (2, asked)
+
+
+def test_nor_is_one_whose_second_payment_was_put_off_by_the_vendor(works: Works, a_pass: Any) -> None:
+    lost, asked = works.ledger.get(1), queries(works)
+    for _ in range(3):
+        works.emu.add_fault("submit:50430,times=1")
+        put_off = a_pass(lost)
+        assert isinstance(put_off, Waiting)
+        assert put_off.reason == "cooldown"
+        lost = put_off.lost
+        time.sleep((put_off.retry_after or 0.0) + 0.1)
+    assert isinstance(a_pass(lost), InHand)
+    assert (works.accepted, queries(works)) == (2, asked)
+
+
+def test_one_that_came_back_since_and_was_given_up_again_is_asked_about(works: Works, a_pass: Any) -> None:
+    lost = works.ledger.get(1)
+    assert lost is not None
+    back = works.ledger.record_succeeded(lost)
+    again = works.ledger.record_expired(back, message="gone again")
+    assert not is_still_lost(again, lost)
+    assert not is_still_lost(back, lost)
+    assert not is_still_lost(lost, again)
+    assert not is_still_lost(lost, None)
+    assert isinstance(got := a_pass(lost), InHand)
+    assert got.reused
+    assert works.accepted == 1

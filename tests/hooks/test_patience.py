@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_jimeng.bulk import runner
-from airflow_provider_jimeng.bulk.submits import Patience
+from airflow_provider_jimeng.bulk.patience import Patience
 from airflow_provider_jimeng.exceptions import JimengLedgerError, JimengLedgerUnavailableError
 from airflow_provider_jimeng.hooks import compat, patience
 from airflow_provider_jimeng.hooks.compat import AirflowNotFoundException

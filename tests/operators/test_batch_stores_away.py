@@ -20,7 +20,9 @@ from airflow_provider_jimeng.exceptions import (
 )
 from airflow_provider_jimeng.hooks import jimeng as hook
 from airflow_provider_jimeng.hooks.inputs import fetchable_body
+from airflow_provider_jimeng.lifecycle import asking
 from airflow_provider_jimeng.lifecycle.land import Lander
+from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
 from tests.legs import Bench, Deferred
@@ -134,9 +136,16 @@ def test_a_leg_whose_slots_are_full_does_not_stay_for_a_line_whose_keys_are_away
             raise JimengInputStoreError("keys to s3://inputs can't be had: 503")
         return fetchable_body(body)
 
+    def one_after_the_other(ledger: Any, client: Any, record: Any) -> Any:
+        back = revive(ledger, client, record)
+        while "n-a.png" not in record.inputs and not tried and time.monotonic() - began < 5.0:
+            time.sleep(0.02)
+        return back
+
     monkeypatch.setattr(hook, "fetchable_body", present)
+    monkeypatch.setattr(asking, "revive", one_after_the_other)
     began = time.monotonic()
-    instance = batch(bench, "abcd", on_missing_output="resubmit", run_id="run-2")
+    instance = batch(bench, "abc", on_missing_output="resubmit", run_id="run-2")
     assert isinstance(instance.leg(), Deferred)
 
     assert tried

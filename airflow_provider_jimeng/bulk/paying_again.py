@@ -1,0 +1,35 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What comes before a task that was given up is paid for again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_jimeng.exceptions import JimengOutputExistsError
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.bulk.content import Content
+    from airflow_provider_jimeng.bulk.tools import Tools
+    from airflow_provider_jimeng.lifecycle.wanted import Wanted
+    from airflow_provider_jimeng.media.target import Target
+
+
+def look_before_paying_again(tools: Tools, content: Content) -> Wanted:
+    """
+    Look at the places and the inputs of a content that was given up, as at those of a new one.
+
+    :raises JimengOutputExistsError: files that no landing tells of are in all of its places.
+    """
+    places = [tools.folder.output(item.id) for item in tuple(content.items)]
+    if places and not tools.lander.overwrite and not any(_is_free(tools, each) for each in places):
+        raise JimengOutputExistsError(
+            f"output: the task was given up, and a file that this provider did not write, or could not take "
+            f"note of, stands at {places[0].uri}. It was not paid for again: look at it, and remove it or "
+            "set overwrite=True",
+            content_key=content.key,
+        )
+    return tools.inspect(content.wanted)[0]
+
+
+def _is_free(tools: Tools, place: Target) -> bool:
+    return place.stat() is None or tools.ledger.landing_at(place.uri) is not None
