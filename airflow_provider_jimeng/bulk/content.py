@@ -157,6 +157,15 @@ def outcome_of(error: JimengError) -> Outcome:
     return Outcome.FAILED
 
 
+def left_out(record: TaskRecord | None, why: str) -> str:
+    """Return why a line was left out, and what its content may have cost before."""
+    if record is not None and record.state is TaskState.EXPIRED:
+        return f"{why}. An earlier task of this content, {record.task_id}, was given up and may be billed"
+    if record is not None and record.state is TaskState.UNKNOWN and not record.never_sent:
+        return f"{why}. Nobody knows whether an earlier submit of this content was accepted: it may be billed"
+    return why
+
+
 def fate_of(
     item: Item,
     outcome: Outcome,

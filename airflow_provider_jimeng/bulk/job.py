@@ -238,7 +238,7 @@ def judge(finished: Finished, tolerance: int | float) -> None:
     if bad > allowed >= bad - finished.inputs_away:
         raise JimengInputStoreError(
             f"The store of the inputs of {finished.inputs_away} items, of {summary['total']}, did not answer "
-            f"({counts}). Nothing was paid for those; a retry asks it again and goes on. {where}"
+            f"({counts}). Nothing new was paid for those; a retry asks it again and goes on. {where}"
         )
     if bad > allowed and not (left_out and finished.store_away):
         raise JimengToleranceExceededError(
@@ -251,5 +251,5 @@ def judge(finished: Finished, tolerance: int | float) -> None:
         kind = JimengLandingError if finished.store_away else JimengRunIncompleteError
         raise kind(
             f"{skipped} of {summary['total']} items were left out ({counts}): {finished.stopped}. Nothing "
-            f"was paid for those; run the same manifest again to go on. {where}"
+            f"new was paid for those; run the same manifest again to go on. {where}"
         )

@@ -87,7 +87,7 @@ class Revivals:
         try:
             record = self._row(content)
             ask = record.state is TaskState.EXPIRED or (
-                content.doubtful and record.state is TaskState.SUBMITTED
+                content.doubtful and record.state in (TaskState.SUBMITTED, TaskState.SUCCEEDED)
             )
             outcome = self._tools.ask(record) if ask else Revived(record)
         except BaseException as error:

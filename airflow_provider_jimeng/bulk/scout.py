@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, fate_of, fate_of_bad_line, outcome_of
+from airflow_provider_jimeng.bulk.content import Content, fate_of, fate_of_bad_line, left_out, outcome_of
 from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -319,7 +319,8 @@ class Scout:
             fate = fate_of(item, outcome, key=wanted.key, record=record, error=decision.error)
             return Settled(fate, item)
         if (why := self._stopped()) is not None:
-            return Settled(fate_of(item, Outcome.SKIPPED, key=wanted.key, record=record, error=why), item)
+            error = left_out(record, why)
+            return Settled(fate_of(item, Outcome.SKIPPED, key=wanted.key, record=record, error=error), item)
         target = self._tools.folder.output(item.id)
         if target.stat() is not None:
             self._tools.lander.check_free(wanted.key, target)

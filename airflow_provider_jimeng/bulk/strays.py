@@ -104,7 +104,7 @@ class Strays:
             record.content_key,
         )
         theirs = self._tools.settings.is_called(record.scope.account)
-        doubtful = record.state is TaskState.SUBMITTED and not theirs
+        doubtful = record.state in (TaskState.SUBMITTED, TaskState.SUCCEEDED) and not theirs
         return Content(self._wanted(record), [], record=record, stray=True, doubtful=doubtful)
 
     def _wanted(self, record: TaskRecord) -> Wanted:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, first_due, outcome_of
+from airflow_provider_jimeng.bulk.content import Content, first_due, left_out, outcome_of
 from airflow_provider_jimeng.bulk.items import Outcome
 from airflow_provider_jimeng.bulk.paying_again import look_before_paying_again
 from airflow_provider_jimeng.bulk.revivals import Revivals
@@ -360,7 +360,7 @@ class Submits:
                     # It was paid for, and asking is free, whatever stopped the run.
                     self._ask_about(content)
                 else:
-                    self._settle(content, Outcome.SKIPPED, self.stopped)
+                    self._settle(content, Outcome.SKIPPED, left_out(content.record, self.stopped))
 
     def look(self) -> None:
         """See whether it is this run's turn, where it waits for one."""

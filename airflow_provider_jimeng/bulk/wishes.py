@@ -23,8 +23,8 @@ _ANOTHER_WISH = (
     "the manifest, force_new, req_key, options or the connection's account are others than in this try's "
     "earlier legs, which would pay for other things, or for the same ones again. Templates are rendered in "
     "every leg: keep what differs from one rendering to the next (the time, a token) out of them, or name "
-    "the token in [jimeng] volatile_query_params. What the earlier legs paid for is brought home under .jimeng; "
-    "clear the task to go on with what it says now"
+    "the token in [jimeng] volatile_query_params. What the earlier legs paid for is brought home under "
+    ".jimeng; clear the task to go on with what it says now"
 )
 #: Wishes that a leg tells the next one of: those with the smallest digests.
 _TOLD = 64

@@ -143,7 +143,7 @@ def test_a_note_that_can_not_be_read_for_too_long_stops_the_submits_and_a_retry_
     assert "503 Slow Down" in str(next(each.error for each in fates if each.outcome is Outcome.SKIPPED))
     run = works.runs[-1]
     summary = {**{str(each): told.get(str(each), 0) for each in Outcome}, "total": 10}
-    with pytest.raises(JimengLandingError, match="Nothing was paid for those"):
+    with pytest.raises(JimengLandingError, match="Nothing new was paid for those"):
         judge(
             Finished({**summary, "gallery_uri": "", "report_uri": ""}, run.stopped, 0, (), run.store_away), 0
         )
