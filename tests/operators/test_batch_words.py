@@ -48,6 +48,8 @@ def test_a_line_that_may_have_been_paid_for_is_not_said_to_have_cost_nothing(
         instance.clear().finish()
 
     lines = [json.loads(each) for each in (bench.folder / "out" / "report.jsonl").read_text().splitlines()]
-    assert [each["outcome"] for each in lines] == ["skipped", "landed"]
-    assert words in lines[0]["error"]
+    # Which of the two was submitted first is chance.
+    (left,) = [each for each in lines if each["outcome"] == "skipped"]
+    assert words in left["error"]
+    assert sum(each["outcome"] == "landed" for each in lines) == 1
     assert bench.accepted == 2

@@ -155,4 +155,7 @@ def test_a_timeout_while_the_ledger_stays_away_ends_the_task_all_the_same(bench:
     bench.connect(submit_deadline=0.5)
     assert end_of_a_task(bench, stay_away) == TIMED_OUT
     assert bench.accepted == 1
-    assert bench.states() == ["intent"], "the log has the id; the ledger makes an unknown of it"
+    *before, last = bench.states()
+    assert last == "intent", "the log has the id; the ledger makes an unknown of it"
+    # A busy machine may be too late for so short a deadline: nothing was sent, and it was claimed again.
+    assert set(before) <= {"rejected"}
