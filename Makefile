@@ -34,9 +34,10 @@ ARGS ?=
 
 test: lint unit engine
 
-# They wait more than they work: four processes on two cores take half the time of one, and each has its own servers.
-# A file stays in one process, since its tests share what is slow to make. PROCESSES=0 runs them all in this one.
-PROCESSES ?= 4
+# They wait more than they work: two processes take half the time of one, and each has its own servers. (Four take a
+# little less on two cores, and make each other late.) A file stays in one process, since its tests share what is slow
+# to make. PROCESSES=0 runs them all in this one.
+PROCESSES ?= 2
 unit: $(TEST_VENV)/.installed
 	$(TEST_PYTHON) -m pytest -m "not engine" -n $(PROCESSES) --dist loadfile --cov --cov-report= --durations=15 $(ARGS)
 	$(TEST_PYTHON) -m coverage report --format=total | sed 's/^/Branch coverage of the package, %: /'
