@@ -155,6 +155,7 @@ def test_a_result_that_unpacks_without_end_is_cut_off(tmp_path: Path) -> None:
         (MOVIE, "br"),
         (gzip.compress(gzip.compress(MOVIE)), "gzip, gzip"),
     ],
+    ids=["cut short", "a head alone", "not packed at all", "not Brotli", "packed twice"],
 )
 def test_a_result_that_can_not_be_unpacked_is_not_landed(body: bytes, encoding: str, tmp_path: Path) -> None:
     with pytest.raises(JimengLandingError, match="never submitted again"):
