@@ -14,6 +14,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengInputChangedError,
     JimengInputError,
     JimengMissingOutputError,
+    JimengOutputExistsError,
     JimengTaskExpiredError,
     JimengUnknownSubmitError,
     JimengUnreadableInputError,
@@ -157,6 +158,17 @@ def outcome_of(error: JimengError) -> Outcome:
     return Outcome.FAILED
 
 
+def outcome_before_submit(error: JimengError, *, given_up: bool = False) -> Outcome:
+    """
+    Return what an error makes of an item that was about to be submitted.
+
+    :param given_up: whether a task of its content was given up, which may be billed.
+    """
+    if isinstance(error, JimengOutputExistsError):
+        return Outcome.EXPIRED if given_up else Outcome.INVALID
+    return outcome_of(error)
+
+
 def left_out(record: TaskRecord | None, why: str) -> str:
     """Return why a line was left out, and what its content may have cost before."""
     if record is not None and record.state is TaskState.EXPIRED:
@@ -164,6 +176,14 @@ def left_out(record: TaskRecord | None, why: str) -> str:
     if record is not None and record.state is TaskState.UNKNOWN and not record.never_sent:
         return f"{why}. Nobody knows whether an earlier submit of this content was accepted: it may be billed"
     return why
+
+
+def two_of_one_id(task_id: str, other: Content) -> str:
+    """Return why a content is not waited for: the vendor's task of that id is taken for another's."""
+    return (
+        f"the vendor answered this submit with the id of a task that it gave to another content as well, "
+        f"{other.key}: whose task {task_id} is can't be told. It may be billed, and it is not submitted again"
+    )
 
 
 def fate_of(

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.records import Scope, TaskRecord
 
 _SUBMITTED = TaskState.SUBMITTED
+#: How often a deferred run looks whether a slot that others held has come free.
+_SHARED_LOOK_SECONDS = 60.0
+#: For how long a deferral waits for a turn alone; Airflow's own end of it would cost a try.
+_LONGEST_WAIT_SECONDS = 12 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class Parked:
     :param scope: whose slots a claim waits for, with ``content_key`` and ``ticket``, if one does.
     :param expected: seconds that tasks have taken, by scope.
     :param others: scope, content and ticket of further products whose slots a claim waits for.
-    :param wait: seconds until asking again makes sense where nobody wakes the run.
+    :param wait: seconds until asking again makes sense where nobody wakes the run: the end of a task does,
+        and the turn of a ticket.
     :param shared: others hold slots of the same account, which may come free without any task of this run's
         ending.
     :param after_line: lines up to this one are done with.
@@ -44,6 +49,22 @@ class Parked:
     after_line: int
     expected: Mapping[Scope, float | None] = field(default_factory=dict)
     others: tuple[tuple[Scope, str, int], ...] = ()
+
+    def look_at(self, now: float, deadline: float | None) -> float | None:
+        """
+        Return when the run has to look by itself; ``None``: the end of a task comes first.
+
+        :param now: epoch seconds.
+        :param deadline: epoch seconds, after which the run submits nothing any more.
+        """
+        looks = [now + max(1.0, self.wait)] if self.wait is not None else []
+        if self.shared and self.open:
+            looks.append(now + _SHARED_LOOK_SECONDS)
+        if self.scope is not None and deadline is not None and deadline > now:
+            looks.append(deadline)
+        if not self.open:
+            looks.append(now + _LONGEST_WAIT_SECONDS)
+        return min(looks, default=None)
 
 
 def park(
@@ -77,10 +98,12 @@ def park(
         {each.record.id: each.record for each in asking if each.record and each.record.state is _SUBMITTED}
     )
     now = time.monotonic()
-    waits = [max(0.0, each.not_before - now) for window in windows for each in window.pending]
-    shared = shared and bool(waits)
-    waits += [max(0.0, each.not_before - now) for each in asking]
     waiting = [each for each in windows if each.pending]
+    shared = shared and bool(waiting)
+    # What is due and has no ticket waits for one of the run's own tasks.
+    soonest = [min(each.not_before for each in window.pending) for window in waiting if window.ticket is None]
+    waits = [each - now for each in soonest if each > now]
+    waits += [max(0.0, each.not_before - now) for each in asking]
     stuck = next((each for each in waiting if each.ticket is not None), waiting[0] if waiting else None)
     scope, key = (None, None) if stuck is None else (stuck.scope, stuck.pending[0].key)
     if stuck is None and asking:

@@ -23,10 +23,12 @@ def look_before_paying_again(tools: Tools, content: Content) -> Wanted:
     places = [tools.folder.output(item.id) for item in tuple(content.items)]
     if places and not tools.lander.overwrite and not any(_is_free(tools, each) for each in places):
         raise JimengOutputExistsError(
-            f"output: the task was given up, and a file that this provider did not write, or could not take "
-            f"note of, stands at {places[0].uri}. It was not paid for again: look at it, and remove it or "
-            "set overwrite=True",
+            "output: a task of this content was given up, and may be billed; and a file that this provider "
+            f"did not write, or could not take note of, stands at {places[0].uri}. It was not paid for "
+            "again: look at the file, it may be that task's result. Without it, or with overwrite=True, a "
+            "run pays once more",
             content_key=content.key,
+            task_id=None if content.lost is None else content.lost.task_id,
         )
     return tools.inspect(content.wanted)[0]
 

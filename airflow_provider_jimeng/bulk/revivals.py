@@ -9,6 +9,7 @@ a slot would be idle: only what is to be paid for again waits for one, afterward
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import deque
@@ -97,12 +98,14 @@ class Revivals:
     def _row(self, content: Content) -> TaskRecord:
         """Return the row as it is now: somebody else may have asked, or paid again."""
         ledger, seen = self._tools.ledger, content.record
+        found = standing = ledger.latest(content.key)
         if content.stray and seen is not None:
             found = ledger.get(seen.id)
-        else:
-            found = ledger.latest(content.key)
-        if found is None:
+        if found is None or standing is None:
             raise JimengLedgerError("The ledger's row of a paid task is gone", content_key=content.key)
+        if found.state is TaskState.EXPIRED and standing.id != found.id:
+            # Nobody may take it back any more.
+            raise given_up_error(found, math.inf)
         return found
 
     def _on_answer(self, content: Content, outcome: Revived | BaseException) -> None:

@@ -17,7 +17,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of
+from airflow_provider_jimeng.bulk.content import Content, fate_of, outcome_of, two_of_one_id
 from airflow_provider_jimeng.bulk.items import Fate, Item, Outcome
 from airflow_provider_jimeng.bulk.landing_pool import Landings
 from airflow_provider_jimeng.bulk.linger import Linger
@@ -96,7 +96,7 @@ class Run:
             self.progress,
             self._patience,
             post=self._events.put,
-            watching=self._watching.keys,
+            watching=self._watching,
             go_on=self._go_on,
             settle=self._settle,
         )
@@ -133,8 +133,7 @@ class Run:
             self.progress.of_a_leg(self._terms.since)
         try:
             while True:
-                self._check_stop()
-                self._check_deadline()
+                self._check()
                 self._take()
                 self._submits.skip_if_stopped()
                 self._submits.refill()
@@ -193,11 +192,9 @@ class Run:
         """Of these, tasks that no line asks for any more."""
         return self._landings.strays_unlanded
 
-    def _check_stop(self) -> None:
+    def _check(self) -> None:
         if self._tools.stopping():
             raise run_stopped_error(len(self._watching))
-
-    def _check_deadline(self) -> None:
         if self._terms.deadline is not None and time.time() >= self._terms.deadline:
             self._submits.stop("the run's timeout passed")
 
@@ -280,18 +277,21 @@ class Run:
             self._submits.add(content, first=True)
 
     def _watch(self, content: Content, record: TaskRecord, task_id: str) -> None:
-        if task_id not in self._watching:
-            try:
-                age = max(0.0, self._tools.ledger.now() - (record.submitted_at or record.created_at))
-                pace = self._pace(content)
-            except JimengLedgerError:
-                age, pace = 0.0, Pace()
-            self._watching[task_id] = content
-            typical = pace.typical
-            due_at = None if typical is None else time.monotonic() + typical - age
-            self._linger.watching(task_id, due_at, GIVE_OR_TAKE * (typical or 0.0))
-            watched = Watched(task_id, record.scope.req_key, record.submitted_at)
-            self._poller.watch(watched, pace, age, asked=task_id in self._terms.harvested)
+        if (known := self._watching.get(task_id)) is not None:
+            if known is not content:
+                self._settle(content, Outcome.UNKNOWN, two_of_one_id(task_id, known))
+            return
+        try:
+            age = max(0.0, self._tools.ledger.now() - (record.submitted_at or record.created_at))
+            pace = self._pace(content)
+        except JimengLedgerError:
+            age, pace = 0.0, Pace()
+        self._watching[task_id] = content
+        typical = pace.typical
+        due_at = None if typical is None else time.monotonic() + typical - age
+        self._linger.watching(task_id, due_at, GIVE_OR_TAKE * (typical or 0.0))
+        watched = Watched(task_id, record.scope.req_key, record.submitted_at)
+        self._poller.watch(watched, pace, age, asked=task_id in self._terms.harvested)
 
     def _on_seen(self, seen: Seen) -> None:
         content = self._watching[seen.task_id]

@@ -19,7 +19,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, fate_of, fate_of_bad_line, left_out, outcome_of
+from airflow_provider_jimeng.bulk.content import (
+    Content,
+    fate_of,
+    fate_of_bad_line,
+    left_out,
+    outcome_before_submit,
+    outcome_of,
+)
 from airflow_provider_jimeng.bulk.items import BadLine, Fate, Item, Outcome
 from airflow_provider_jimeng.exceptions import (
     JimengError,
@@ -240,7 +247,7 @@ class Scout:
                         landings = self._tools.ledger.landings(wanted.key)
                     return self._judge(item, wanted, record, landings)
             except (JimengInputError, JimengUnreadableInputError, JimengOutputExistsError) as error:
-                outcome = Outcome.INVALID if isinstance(error, JimengOutputExistsError) else outcome_of(error)
+                outcome = outcome_before_submit(error)
                 return Settled(fate_of(item, outcome, key=wanted.key, record=record, error=error), item)
             except (JimengLandingError, JimengLedgerError, JimengInputStoreError) as error:
                 of_input = isinstance(error, JimengInputStoreError)

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_jimeng.bulk.content import Content, first_due, left_out, outcome_of
+from airflow_provider_jimeng.bulk.content import Content, first_due, left_out, outcome_before_submit
 from airflow_provider_jimeng.bulk.items import Outcome
 from airflow_provider_jimeng.bulk.paying_again import look_before_paying_again
 from airflow_provider_jimeng.bulk.revivals import Revivals
 from airflow_provider_jimeng.bulk.window import Window
+from airflow_provider_jimeng.client.discretion import forget_locals
 from airflow_provider_jimeng.exceptions import (
     JimengConfigurationError,
     JimengError,
@@ -22,7 +23,6 @@ from airflow_provider_jimeng.exceptions import (
     JimengLandingError,
     JimengLedgerError,
     JimengNotSentError,
-    JimengOutputExistsError,
     JimengSpendLimitError,
     JimengStoppedError,
     JimengThrottledError,
@@ -35,7 +35,7 @@ from airflow_provider_jimeng.lifecycle.wanted import RESUBMIT
 from airflow_provider_jimeng.policy.backoff import backoff_delay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_jimeng.bulk.patience import Patience
     from airflow_provider_jimeng.bulk.progress import Progress
@@ -57,7 +57,7 @@ class Submits:
     Submits contents as the ledger's slots allow, and says what came of each. Used by the run's own thread.
 
     :param post: takes what is to be done in the run's thread.
-    :param watching: ids of the tasks that the run polls.
+    :param watching: the tasks that the run polls, by id.
     :param go_on: takes a content that has a task.
     :param settle: takes a content that will have none, and why.
     """
@@ -70,7 +70,7 @@ class Submits:
         patience: Patience,
         *,
         post: Callable[[Callable[[], None]], None],
-        watching: Callable[[], Collection[str]],
+        watching: Mapping[str, Content],
         go_on: Callable[[Content], None],
         settle: Callable[[Content, Outcome, JimengError | str], None],
     ) -> None:
@@ -122,7 +122,11 @@ class Submits:
     def full(self) -> bool:
         """Whether as many tasks are at the vendor, or on their way there, as this run may have."""
         most = self._terms.max_in_flight
-        return most is not None and len(self._watching()) + self.trying >= most
+        return most is not None and self._mine_at_vendor() + self.trying >= most
+
+    def _mine_at_vendor(self) -> int:
+        mine = self._terms.mine
+        return sum(each.record is not None and mine.made(each.record) for each in self._watching.values())
 
     @property
     def limit(self) -> int | None:
@@ -221,7 +225,7 @@ class Submits:
             self._tools.ensure,
             supersede=content.supersede,
             budget=self._terms.budget,
-            watched=lambda: tuple(self._watching()),
+            watched=lambda: tuple(self._watching),
         )
         if not content.given_up:
             return ensure(content.wanted)
@@ -275,6 +279,9 @@ class Submits:
             window.pending.append(content)
             window.freed()
             return
+        # It came to the claim: past the breaker, and past the store of its inputs.
+        self._broken_since = None
+        self._tools.away.answered(content.wanted, "submit")
         content.lost = None if content.lost is None else waiting.lost
         if waiting.reason == "cooldown":
             self._progress.refused += 1
@@ -322,11 +329,12 @@ class Submits:
             window.pending.appendleft(content)
         else:
             if error.code is not None:
-                self.refused[content.key] = error
+                # A manifest may hold very many of these, and each traceback a request.
+                forget_locals(error)
+                self.refused[content.key] = error.with_traceback(None)
             if isinstance(error, JimengInputStoreError) and error.retry_helps:
                 self.inputs_away += len(content.items)
-            taken = isinstance(error, JimengOutputExistsError)
-            self._settle(content, Outcome.INVALID if taken else outcome_of(error), error)
+            self._settle(content, outcome_before_submit(error, given_up=content.given_up), error)
 
     def _is_tired_of(self, content: Content, patience: float) -> bool:
         return bool(content.troubles) and time.monotonic() - content.trouble_since > patience
@@ -376,7 +384,7 @@ class Submits:
                 window.look_at = now + 1.0
                 continue
             self._patience.calm()
-            window.looked(view, self._watching(), now)
+            window.looked(view, self._watching, now)
             self.refill()
 
     def _ask_again(self, now: float) -> None:

@@ -99,7 +99,7 @@ def tools_of(
         settings=settings,
         newest=hook.newest_settings,
         want=wanted,
-        inspect=hook.look_at_inputs,
+        inspect=partial(hook.look_at_inputs, since=terms.since),
         probe=hook.prober.check if probing_asked_for(probe) else _no_probe,
         ensure=hook.ensure,
         ask=partial(ask_about, ledger, client),
@@ -186,18 +186,24 @@ def _harvest_one(hook: JimengHook, record: TaskRecord, told: Mapping[str, Any]) 
     return decision.video_url
 
 
-def turns_of(parked: Parked, wait: float | None) -> dict[str, Any]:
+def turns_of(parked: Parked, look_at: str | None) -> dict[str, Any]:
     """
     Return what the trigger needs to know to wait for slots; nothing where only tasks are waited for.
 
-    :param wait: seconds until asking again makes sense, where nobody has a ticket.
+    :param look_at: when the run looks by itself, as ISO 8601 UTC time.
     """
     if parked.scope is None or (parked.open and parked.ticket is None):
         return {}
-    not_before = None if parked.ticket else iso(time.time() + (wait or 1.0))
+    not_before = None if parked.ticket else iso(time.time() + max(1.0, parked.wait or 0.0))
+    # Where tasks are watched as well, their watch ends then.
+    until = {} if parked.open or not parked.ticket else {"deadline": look_at}
     more = [_turn(scope, key, ticket) for scope, key, ticket in parked.others]
     return {
-        "turn": {**_turn(parked.scope, parked.content_key, parked.ticket), "not_before": not_before},
+        "turn": {
+            **_turn(parked.scope, parked.content_key, parked.ticket),
+            "not_before": not_before,
+            **until,
+        },
         **({"more_turns": more} if more else {}),
     }
 

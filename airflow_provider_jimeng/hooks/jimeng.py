@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_jimeng.client.settings import AccountSettings
-    from airflow_provider_jimeng.client.sync import SyncClient
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.lifecycle.marker import Marker
 
@@ -86,7 +85,7 @@ class JimengHook(VolcengineHook):
         return Admission(self.ledger, self.settings)
 
     @cached_property
-    def client(self) -> SyncClient:
+    def client(self) -> LastingClient:
         """The client of this connection, whose questions outlive a rotation of its keys."""
         return LastingClient(self.settings, lambda: self.refreshed().settings)
 
@@ -180,7 +179,7 @@ class JimengHook(VolcengineHook):
         submitter = Submitter(
             self.ledger,
             self.client,
-            self._capped(self.newest_settings()),
+            replace(self._capped(self.newest_settings()), credentials=self.client.credentials),
             refresh=self._refreshed,
             budget=budget,
             watched=watched,
@@ -233,10 +232,14 @@ class JimengHook(VolcengineHook):
         """
         Return these settings with rotated credentials, if they are the same account's.
 
-        With no other deadline: what is sent again is an intent that others measure by the first one.
+        With no other deadline: what is sent again is an intent that others measure by the first one. The
+        submits after it need not be refused first.
         """
         fresh = self._same_account()
-        return None if fresh is None else self._capped(replace(self.settings, credentials=fresh.credentials))
+        if fresh is None:
+            return None
+        self.client.pay_with(fresh.credentials)
+        return self._capped(replace(self.settings, credentials=fresh.credentials))
 
     @forgetful
     def submit_task(

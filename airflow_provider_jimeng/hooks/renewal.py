@@ -23,7 +23,7 @@ from airflow_provider_jimeng.policy.poll import PollSettings, PollState, decide_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_jimeng.api.models import Observation
+    from airflow_provider_jimeng.api.models import Credentials, Observation
     from airflow_provider_jimeng.client.settings import AccountSettings
 
 __all__ = ["LastingClient", "Newest"]
@@ -62,6 +62,17 @@ class LastingClient(SyncClient):
         self._renew_at: float | None = None
         # A bulk run asks about several tasks at once.
         self._lock = threading.Lock()
+
+    @property
+    def credentials(self) -> Credentials:
+        """The keys that the next submit is signed with."""
+        return (self._payer or self).settings.credentials
+
+    def pay_with(self, credentials: Credentials) -> None:
+        """Sign submits with other keys of the same account from now on."""
+        with self._lock:
+            if credentials != self.credentials:
+                self._payer = SyncClient(replace(self.settings, credentials=credentials))
 
     def submit(
         self,

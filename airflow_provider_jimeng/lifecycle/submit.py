@@ -20,6 +20,8 @@ from airflow_provider_jimeng.api.build import encode_body
 from airflow_provider_jimeng.client.sync import SyncClient
 from airflow_provider_jimeng.client.wire import steady_seconds
 from airflow_provider_jimeng.exceptions import (
+    JimengCredentialError,
+    JimengError,
     JimengLedgerError,
     JimengNotSentError,
     JimengProtocolError,
@@ -191,7 +193,7 @@ class Submitter:
             if isinstance(claim, Refused):
                 self.ledger.drop_ticket(wanted.scope, waiter)
                 raise JimengSpendLimitError(
-                    f"Not submitted, nothing was paid: {claim.message}", content_key=wanted.key
+                    f"Nothing was submitted or paid this time: {claim.message}", content_key=wanted.key
                 ).because(claim.reason)
             if not settled and self._settle(claim):
                 settled = True
@@ -332,13 +334,19 @@ class Submitter:
     def _may_send_again(self, outcome: SubmitOutcome) -> bool:
         if outcome.reaction is Reaction.SIGN_AGAIN:
             return True
-        if outcome.reaction is Reaction.REFRESH:
+        # Not only a token that has run out: a secrets backend may have rotated the key itself.
+        if outcome.reaction is not Reaction.REFRESH and outcome.error is not JimengCredentialError:
+            return False
+        try:
             fresh = self.refresh()
-            if fresh is not None and fresh.credentials != self.settings.credentials:
-                self.settings = fresh
-                self.client = SyncClient(fresh)
-                return True
-        return False
+            if fresh is None or fresh.credentials == self.settings.credentials:
+                return False
+            self.settings, self.client = fresh, SyncClient(fresh)
+        except JimengError as error:
+            # The refusal is certain, and has to be written down whatever becomes of the connection.
+            log.warning("Nothing can be sent with the connection as it is now (%s).", error)
+            return False
+        return True
 
     def _unknown(self, record: TaskRecord, outcome: SubmitOutcome, wanted: Wanted, *, slow: bool) -> Ensured:
         self._book.unknown(record, outcome.message, outcome.code, outcome.request_id)

@@ -75,8 +75,6 @@ SKIP = "skip"
 DEFAULT_RUN_SECONDS = 7 * 24 * 3600.0
 #: A deferral ends by itself at the latest when the vendor has forgotten every task it waits for.
 _BACKSTOP = dt.timedelta(hours=13)
-#: How often a deferred run looks whether a slot that others held has come free.
-_SHARED_LOOK_SECONDS = 60.0
 #: Contents that a deferring leg reads ahead: each leg does it anew.
 _AHEAD_OF_A_LEG = 20
 #: Seconds for which a deferring leg waits for the store of an input.
@@ -270,7 +268,7 @@ class JimengBatchOperator(JimengOperator):
         finally:
             self.hook.admission.leave()
         if not isinstance(ended, Finished):
-            self._defer(ended, manifest, replace(hint, inputs_away=away.left()))
+            self._defer(ended, manifest, terms.deadline, replace(hint, inputs_away=away.left()))
             raise JimengProtocolError("a deferral returned")
         summary = dict(ended.summary)
         self._tell(self._lineage_of(ended))
@@ -345,15 +343,10 @@ class JimengBatchOperator(JimengOperator):
             # Airflow stores links when a leg ends; this run may take days, and its report is there earlier.
             context["ti"].xcom_push(key=link.xcom_key, value=self.report_target)
 
-    def _defer(self, parked: Parked, manifest: Manifest, hint: Hint) -> None:
+    def _defer(self, parked: Parked, manifest: Manifest, deadline: float | None, hint: Hint) -> None:
         if not parked.open and (parked.scope is None or parked.content_key is None):
             raise JimengProtocolError("a leg of a bulk run ended with nothing to wait for, and is not done")
-        wait = None if parked.wait is None else max(1.0, parked.wait)
-        looks = [
-            each
-            for each in (wait if parked.wait else None, _SHARED_LOOK_SECONDS if parked.shared else None)
-            if each
-        ]
+        look_at = iso(parked.look_at(time.time(), deadline))
         self.defer(
             trigger=JimengBulkTrigger(
                 tasks=[
@@ -367,9 +360,9 @@ class JimengBatchOperator(JimengOperator):
                     for each in parked.open
                 ],
                 volcengine_conn_id=self.volcengine_conn_id,
-                deadline=iso(time.time() + min(looks)) if looks and parked.open else None,
+                deadline=look_at if parked.open else None,
                 poll_interval=self._terms_interval(),
-                **turns_of(parked, wait),
+                **turns_of(parked, look_at),
                 hold=settling.hold_seconds(),
             ),
             method_name="execute_complete",

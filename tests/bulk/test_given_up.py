@@ -220,7 +220,8 @@ def test_what_was_given_up_is_not_paid_again_while_somebodys_file_is_in_its_plac
 
     fates = works.run(items(emu, range(3)), "run-2", tools={"inspect": inspect})
 
-    assert [str(each.outcome) for each in fates] == ["invalid", "landed", "landed"]
+    assert [str(each.outcome) for each in fates] == ["expired", "landed", "landed"]
+    assert "may be billed" in str(fates[0].error)
     assert "It was not paid for again" in str(fates[0].error)
     assert works.accepted == 3 + 2
     assert {inspected.count(each) for each in inspected} == {3}

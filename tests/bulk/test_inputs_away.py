@@ -19,6 +19,7 @@ from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.exceptions import JimengInputStoreError
 from airflow_provider_jimeng.ledger import engine
 from airflow_provider_jimeng.ledger.records import Provenance
+from airflow_provider_jimeng.lifecycle.ensured import Waiting
 
 from tests.bulk.kit import Works, items, lines_after, outcomes
 
@@ -156,6 +157,32 @@ def test_what_was_waited_for_counts_over_all_legs(works: Works, emu: Emulator) -
     assert outcomes(fates) == {"failed": 1}
     assert legs > 1
     assert time.monotonic() - began < 10.0
+
+
+def test_a_store_that_answered_a_content_that_waits_for_a_slot_is_not_blamed_for_the_time_since(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in trouble twice before the wait, and once more long after: two troubles, not one of minutes."""
+    clock = [time.time()]
+    monkeypatch.setattr(module.time, "time", lambda: clock[0])
+    monkeypatch.setattr(submits, "backoff_delay", lambda *_, **__: 0.02)
+    works.settings = replace(works.settings, max_concurrency=1)
+    away, usual = InputsAway(), works.tools([], Provenance("dag", "run-1", "batch")).ensure
+    tries = {"a": 0, "b": 0}
+
+    def ensure(wanted: Any, **more: Any) -> Any:
+        name = wanted.sources["image_url"].partition("/n-")[2][0]
+        tries[name] += 1
+        if name == "b" and tries[name] in (1, 2, 4):
+            clock[0] += 1200.0 if tries[name] == 4 else 0.0
+            raise JimengInputStoreError("s3://inputs: 503")
+        if name == "b" and tries[name] == 3:
+            return Waiting("slots", 99, limit=1, in_use=1)
+        return usual(wanted, **more)
+
+    fates = works.run(items(emu, "ab"), tools={"ensure": ensure, "away": away})
+    assert outcomes(fates) == {"landed": 2}
+    assert tries["b"] >= 5
 
 
 # -- the rules by themselves

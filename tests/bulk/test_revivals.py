@@ -29,6 +29,7 @@ from tests.bulk.kit import Works, items, outcomes
 
 if TYPE_CHECKING:
     from airflow_provider_jimeng.bulk.items import Fate
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 
 @pytest.fixture
@@ -128,6 +129,38 @@ def test_what_somebody_else_brings_back_first_is_not_asked_about_again(
 
     assert outcomes(after_the_timeout(works, given_up, ask=beaten)) == {"landed": 2}
     assert len(asked) == 2
+
+
+def paid_again(works: Works, record: TaskRecord) -> None:
+    """Write what another run does that pays for a lost content again."""
+    with sqlite3.connect(works.folder / "ledger.db") as database:
+        database.row_factory = sqlite3.Row
+        row = dict(database.execute("SELECT * FROM jimeng_tasks WHERE id = ?", (record.id,)).fetchone())
+        row |= {"id": None, "attempt": row["attempt"] + 1, "state": "landed", "task_id": f"{record.task_id}1"}
+        row |= {"landed_at": time.time(), "run_id": "another"}
+        database.execute("UPDATE jimeng_tasks SET live_key = NULL WHERE id = ?", (record.id,))
+        names = ", ".join(row)
+        marks = ", ".join(f":{name}" for name in row)
+        database.execute(f"INSERT INTO jimeng_tasks ({names}) VALUES ({marks})", row)  # noqa: S608 - a test's own names
+    database.close()
+
+
+def test_a_stray_that_another_run_has_paid_for_again_is_told_of_and_let_go(
+    works: Works, given_up: list[Any]
+) -> None:
+    asked: list[str] = []
+
+    def beaten(record: TaskRecord) -> Any:
+        asked.append(str(record.task_id))
+        if asked.count(str(record.task_id)) == 1:
+            paid_again(works, record)
+        raise LostRace("a newer attempt stands")
+
+    run = works.prepare([], [], whole=True, tools={"ask": beaten})
+    assert run.run() is None
+    assert len(asked) == len(run.strays.told) == 2
+    assert {each.task_id for each in run.strays.told} == set(asked)
+    assert all("may have been billed" in str(each.error) for each in run.strays.told)
 
 
 def test_a_leg_leaves_its_given_up_contents_to_a_trigger_that_knows_when_to_wake_it(

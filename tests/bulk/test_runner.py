@@ -16,7 +16,10 @@ import pytest
 from airflow_provider_jimeng.bulk import submits
 from airflow_provider_jimeng.bulk.items import BadLine, Fate, Outcome, Problem
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
+from airflow_provider_jimeng.exceptions import JimengSpendLimitError
 from airflow_provider_jimeng.ledger import engine
+from airflow_provider_jimeng.ledger.records import Provenance
+from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.lifecycle.wanted import Policies
 from airflow_provider_jimeng.policy import slots
 
@@ -277,6 +280,17 @@ def test_max_in_flight_is_kept(works: Works, emu: Emulator) -> None:
     assert works.most_at_once == 2
 
 
+def test_what_others_have_at_the_vendor_is_none_of_max_in_flight(works: Works, emu: Emulator) -> None:
+    emu.configure(duration=3600.0)
+    lines = items(emu, range(6))
+    works.leg(lines, [], run_id="run-1", max_in_flight=2)
+    left = works.leg(lines, [], run_id="run-2", max_in_flight=2)
+
+    assert works.accepted == 4
+    assert left is not None
+    assert len(left.open) == 4
+
+
 def test_two_runs_share_the_slots_fairly(works: Works, emu: Emulator) -> None:
     fates: dict[str, list[Fate]] = {"a": [], "b": []}
     runs = [
@@ -337,6 +351,59 @@ def test_a_breaker_that_stays_open_stops_the_submits_and_says_why(
     assert outcomes(fates) == {"skipped": 3}
     assert "the key may not do this" in str(fates[0].error)
     assert works.accepted == 0
+
+
+def test_a_breaker_that_opens_again_is_waited_out_anew(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submits, "_BREAKER_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(submits, "_BREAKER_PATIENCE_SECONDS", 0.5)
+    usual = works.tools([], Provenance("dag", "run-1", "batch")).ensure
+    told: list[str] = []
+
+    def ensure(wanted: Any, **more: Any) -> Any:
+        told.append("breaker" if len(told) in (0, 2) else "slots")
+        if told[-1] == "breaker":
+            raise JimengSpendLimitError("the breaker is open").because("breaker")
+        if len(told) == 2:
+            # Whoever may wait for a slot was not kept out by a breaker.
+            time.sleep(0.7)
+            return Waiting("slots", 99, limit=1, in_use=1)
+        return usual(wanted, **more)
+
+    assert outcomes(works.run(items(emu, "a"), tools={"ensure": ensure})) == {"landed": 1}
+
+
+def test_what_the_vendor_refuses_is_kept_without_its_request(works: Works, emu: Emulator) -> None:
+    """A manifest may hold a hundred thousand such lines, and each body presigned URLs."""
+    emu.add_fault("submit:50411,times=0")
+    fates: list[Fate] = []
+    made = works.prepare(items(emu, range(3)), fates)
+    made.run()
+
+    assert outcomes(fates) == {"failed": 3}
+    kept = list(made._submits.refused.values())
+    assert len(kept) == 3
+    for error in kept:
+        assert error.__traceback__ is None
+        assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_a_vendor_that_gives_two_contents_one_id_does_not_hold_a_run_up(works: Works, emu: Emulator) -> None:
+    emu.configure(duration=0.5)
+    usual, ids = works.tools([], Provenance("dag", "run-1", "batch")).ensure, []
+
+    def ensure(wanted: Any, **more: Any) -> Any:
+        got = usual(wanted, **more)
+        if isinstance(got, InHand):
+            ids.append(got.record.task_id)
+            got = replace(got, record=replace(got.record, task_id=ids[0]))
+        return got
+
+    fates = works.run(items(emu, "ab"), tools={"ensure": ensure})
+    assert sorted(str(each.outcome) for each in fates) == ["landed", "unknown"]
+    assert "can't be told" in next(str(each.error) for each in fates if each.outcome == "unknown")
+    assert works.accepted == 2
 
 
 def test_what_no_line_asks_for_any_more_is_brought_home_and_never_tried_again(

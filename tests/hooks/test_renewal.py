@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_jimeng.api.models import MOTION_IMITATION, TransportFailure
 from airflow_provider_jimeng.client.sync import SyncClient
+from airflow_provider_jimeng.exceptions import JimengConfigurationError, JimengCredentialError
 from airflow_provider_jimeng.hooks import renewal
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.hooks.renewal import LastingClient, Newest
@@ -97,13 +98,55 @@ def test_slots_that_are_bought_during_a_bulk_run_on_the_worker_are_used(
 ) -> None:
     monkeypatch.setattr(renewal, "KEEP_SECONDS", 0.3)
     bench.connect(max_concurrency=1)
-    bench.emu.configure(duration=2.5, concurrency=3)
-    with soon(0.5, lambda: bench.connect(max_concurrency=3)):
+    bench.emu.configure(duration=3600.0, concurrency=3)
+
+    def buy() -> None:
+        bench.connect(max_concurrency=3)
+        # No task ends before all are there, however slow the machine is.
+        until = time.monotonic() + 60.0
+        while bench.accepted < 3 and time.monotonic() < until:
+            time.sleep(0.1)
+        filled.append(bench.accepted)
+        bench.emu.advance(3600.0)
+
+    filled: list[int] = []
+    with soon(0.5, buy):
         summary = batch(bench, range(3)).finish()
-    began = [row.submitted_at or 0.0 for row in bench.rows()]
-    assert max(began) - min(began) < 2.0, "all before the first has ended"
+    assert filled == [3]
     assert (summary["landed"], bench.accepted, bench.refused) == (3, 3, {})
     assert summary["slot_utilisation"] <= 1.0
+
+
+def test_a_key_that_is_rotated_during_a_bulk_run_on_the_worker_is_paid_with(bench: Bench) -> None:
+    bench.emu.configure(duration=0.8)
+    bench.connect(max_concurrency=2)
+    with soon(1.0, lambda: rotate(bench, max_concurrency=2)):
+        assert batch(bench, range(8)).finish()["landed"] == 8
+    assert bench.accepted == 8
+    assert 1 <= sum(bench.refused.values()) <= 2, "a refusal per slot at most, not one per submit"
+
+
+def test_a_refused_submit_leaves_the_rotated_key_to_those_after_it(bench: Bench) -> None:
+    hook = begun()
+    rotate(bench)
+    for number in range(2):
+        hook.submit_task(MOTION_IMITATION, {"image_url": bench.image, "video_url": bench.video, "n": number})
+    assert bench.accepted == 2
+    assert sum(bench.refused.values()) == 1
+
+
+def test_a_refusal_is_written_down_though_the_connection_is_of_no_use_by_then(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unusable(_: JimengHook) -> AccountSettings:
+        raise JimengConfigurationError("verify: there is no such file")
+
+    hook = begun()
+    rotate(bench)
+    monkeypatch.setattr(JimengHook, "_refreshed", unusable)
+    with pytest.raises(JimengCredentialError, match="does not know this access key"):
+        hook.submit_task(MOTION_IMITATION, {"image_url": bench.image, "video_url": bench.video, "n": 2})
+    assert bench.states() == ["rejected"], "nothing was paid, and nobody need decide about it"
 
 
 def test_another_accounts_keys_neither_ask_nor_pay(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

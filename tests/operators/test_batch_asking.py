@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_jimeng.exceptions import JimengToleranceExceededError
+from airflow_provider_jimeng.exceptions import JimengRunIncompleteError, JimengToleranceExceededError
 from airflow_provider_jimeng.lifecycle import submit as submitting
 from airflow_provider_jimeng.lifecycle.revive import revive
 from airflow_provider_jimeng.policy import giving_up
 
 from tests import legs
-from tests.legs import Bench, Deferred
+from tests.legs import Bench, DagRun, Deferred
 from tests.operators.test_batch_corrected import batch
 from tests.operators.test_batch_given_up import ON_BOTH, report, submitted
 
@@ -149,3 +149,60 @@ def test_all_of_them_may_be_lost_for_good(bench: Bench, given_up: list[str]) -> 
     with pytest.raises(JimengToleranceExceededError):
         batch(bench, "abc", run_id="run-2", deferrable=False, retries=0).finish()
     assert bench.accepted == 3
+
+
+def ends_at(left: Any, *, where: str) -> float | None:
+    """Return in how many seconds a deferral ends whatever comes."""
+    assert isinstance(left, Deferred)
+    told = json.loads(left.kwargs)
+    at = (told if where == "tasks" else told["turn"])["deadline"]
+    return None if at is None else dt.datetime.fromisoformat(at).timestamp() - time.time()
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a task"])
+def test_a_place_in_the_queue_does_not_hide_when_a_given_up_task_is_to_be_asked_about(
+    bench: Bench, given_up: list[str], monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 7200.0)
+    monkeypatch.setattr(giving_up, "DOUBT_SECONDS", 40.0)
+    deny(bench, given_up)
+    slots = 1 if beside == "nothing" else 2
+    bench.connect(max_concurrency=slots)
+    bench.emu.configure(concurrency=slots, duration=3600.0)
+    bench.submit(DagRun("other"), image_url=f"{bench.emu.url}/media/n-x.png")
+    left = batch(bench, "abcde", run_id="run-2").leg()
+
+    told = json.loads(left.kwargs)
+    assert told["turn"]["ticket_id"] is not None
+    assert len(told["tasks"]) == slots - 1
+    seconds = ends_at(left, where="tasks" if told["tasks"] else "turn")
+    assert seconds is not None
+    assert 20.0 < seconds <= 41.0
+
+
+def test_a_place_in_the_queue_is_given_up_when_the_runs_time_is(bench: Bench) -> None:
+    bench.connect(max_concurrency=1)
+    bench.emu.configure(concurrency=1, duration=3600.0)
+    bench.submit(DagRun("other"), image_url=f"{bench.emu.url}/media/n-x.png")
+    instance = batch(bench, "ab", run_id="run-2", timeout=5.0)
+    left = instance.leg()
+
+    seconds = ends_at(left, where="turn")
+    assert seconds is not None
+    assert 3.0 < seconds <= 5.0
+    with pytest.raises(JimengRunIncompleteError, match="timeout passed"):
+        instance.leg(left, instance.watch(left))
+    assert bench.accepted == 3 - 2
+
+
+def test_a_place_in_the_queue_is_looked_after_before_airflow_takes_a_try_for_it(bench: Bench) -> None:
+    bench.connect(max_concurrency=1)
+    bench.emu.configure(concurrency=1, duration=3600.0)
+    bench.submit(DagRun("other"), image_url=f"{bench.emu.url}/media/n-x.png")
+    left = batch(bench, "ab", run_id="run-2").leg()
+
+    assert isinstance(left, Deferred)
+    seconds = ends_at(left, where="turn")
+    assert seconds is not None
+    assert left.timeout is not None
+    assert 3600.0 < seconds < left.timeout.total_seconds()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import threading
 import time
@@ -15,7 +16,11 @@ import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
-from airflow_provider_jimeng.exceptions import JimengError, JimengInputChangedError
+from airflow_provider_jimeng.exceptions import (
+    JimengError,
+    JimengInputChangedError,
+    JimengToleranceExceededError,
+)
 from airflow_provider_jimeng.hooks import jimeng
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
 from airflow_provider_jimeng.ledger.records import Provenance
@@ -183,6 +188,29 @@ def test_a_dag_run_that_was_cleared_later_looks_at_what_it_landed_before(bench: 
     JimengHook().look_at_inputs(wanted, since=began - 1.0)
     with pytest.raises(JimengInputChangedError):
         JimengHook().look_at_inputs(wanted, since=began + 1.0)
+
+
+@pytest.mark.parametrize("chosen", ["fail", "resubmit"])
+def test_a_bulk_run_that_was_cleared_later_does_as_well(bench: Bench, shelf: Shelf, chosen: str) -> None:
+    run = DagRun(start_date=dt.datetime.now(dt.UTC))
+    lines = [{"id": "a", "image": shelf.url, "video": bench.video}]
+    output = str(bench.folder / "out")
+    instance = run.instance(
+        JimengBatchOperator, "batch", manifest=lines, output=output, on_input_changed=chosen
+    )
+    assert instance.finish()["landed"] == 1
+    shelf.etag = '"two"'
+    assert instance.again().finish()["landed"] == 1, "a retry brings home what its run has paid for"
+    assert bench.accepted == 1
+
+    run.start_date = dt.datetime.now(dt.UTC)
+    instance.clear()
+    if chosen == "resubmit":
+        assert instance.finish()["landed"] == 1
+    else:
+        with pytest.raises(JimengToleranceExceededError, match="1 invalid"):
+            instance.finish()
+    assert bench.accepted == (2 if chosen == "resubmit" else 1)
 
 
 def test_a_task_function_whose_dag_run_was_cleared_is_told_of_other_bytes(
