@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_store_that_answered_a_content_that_waits_for_a_slot_is_not_blamed_for
 ) -> None:
     """It is in trouble twice before the wait, and once more long after: two troubles, not one of minutes."""
     clock = [time.time()]
-    monkeypatch.setattr(module.time, "time", lambda: clock[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock[0]))
     monkeypatch.setattr(submits, "backoff_delay", lambda *_, **__: 0.02)
     works.settings = replace(works.settings, max_concurrency=1)
     away, usual = InputsAway(), works.tools([], Provenance("dag", "run-1", "batch")).ensure
