@@ -48,20 +48,26 @@ def begun_earlier(
     """
     Return what an earlier try paid for as another content, and what nobody has stored.
 
-    Only for a try that Airflow makes by itself: a person who clears a task asks for what it says now.
+    Only for a try that Airflow makes by itself: a person who clears a task asks for what it says now, and
+    what the tries before that paid for is not what the retries after it go on with.
 
     :param since: epoch seconds of the DAG run's start.
     """
     ti: Any = context["ti"]
-    if ti.try_number <= ti.max_tries - (operator.retries or 0) + 1:
+    # A clear gives a task all of its retries anew, counted from the try that it had come to.
+    first_try = ti.max_tries - (operator.retries or 0) + 1
+    if ti.try_number <= first_try:
         return None
     ledger = operator.hook.ledger
     now = ledger.now()
-    for row in ledger.not_landed(wanted.provenance.attempt_scope, since, limit=10):
-        lost = row.state is TaskState.EXPIRED and not may_come_back(row, now)
-        if row.content_key != wanted.key and row.task_id is not None and not (row.superseded or lost):
-            return row
-    return None
+    paid = [
+        row
+        for row in ledger.paid_since_try(wanted.provenance.attempt_scope, since, first_try=first_try)
+        if row.state is not TaskState.EXPIRED or may_come_back(row, now)
+    ]
+    if any(row.content_key == wanted.key for row in paid):
+        return None
+    return next((row for row in paid if row.task_id is not None and row.state is not TaskState.LANDED), None)
 
 
 def told_of(missing: Missing) -> dict[str, int]:
