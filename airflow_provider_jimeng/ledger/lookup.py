@@ -24,18 +24,16 @@ __all__ = [
     "BatchQuestions",
     "RunTotals",
     "Span",
+    "begun_since_try",
     "first_claim",
     "landings_many",
     "latest_many",
     "not_landed",
-    "paid_since_try",
     "run_totals",
 ]
 
 #: Below the most parameters that any supported database takes in one statement (SQLite before 3.32: 999).
 _PER_STATEMENT = 500
-
-_PAID = (TaskState.SUBMITTED, TaskState.SUCCEEDED, TaskState.LANDED, TaskState.EXPIRED)
 
 T = TypeVar("T")
 
@@ -162,19 +160,20 @@ def not_landed(
     return [task_record(row) for row in conn.execute(query.order_by(tasks.c.id).limit(limit))]
 
 
-def paid_since_try(
+def begun_since_try(
     conn: Connection, attempt_scope: str, since: float | None, *, first_try: int
 ) -> list[TaskRecord]:
     """
-    Return what one task instance has paid for since one of its tries, and what was not failed, oldest first.
+    Return what one task instance has paid for since one of its tries, or may have, oldest first.
 
-    What was replaced on purpose is not among it. What was landed is, as what was given up.
+    What certainly cost nothing is not among it, nor what was replaced on purpose; what was landed is, and
+    what was given up.
 
     :param since: see :func:`run_totals`.
     """
     query = select(tasks).where(
         tasks.c.attempt_digest == digest(attempt_scope),
-        tasks.c.state.in_([str(state) for state in _PAID]),
+        tasks.c.state.in_([str(state) for state in (*LIVE, TaskState.EXPIRED)]),
         tasks.c.try_number >= first_try,
         tasks.c.created_at >= (0.0 if since is None else since),
         ~tasks.c.superseded,
@@ -212,11 +211,11 @@ class BatchQuestions(ABC):
         """Return what one task instance paid for and has not stored; see :func:`not_landed`."""
         return self._read(lambda conn: not_landed(conn, attempt_scope, since, after=after, limit=limit))
 
-    def paid_since_try(
+    def begun_since_try(
         self, attempt_scope: str, since: float | None = None, *, first_try: int
     ) -> list[TaskRecord]:
-        """Return what one task instance has paid for since one of its tries; see :func:`paid_since_try`."""
-        return self._read(lambda conn: paid_since_try(conn, attempt_scope, since, first_try=first_try))
+        """Return what one task instance may have paid for; see :func:`begun_since_try`."""
+        return self._read(lambda conn: begun_since_try(conn, attempt_scope, since, first_try=first_try))
 
     def run_totals(self, attempt_scope: str, since: float | None = None) -> RunTotals:
         """Return what one task instance came to; see :class:`RunTotals`."""

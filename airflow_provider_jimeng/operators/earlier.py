@@ -8,18 +8,25 @@ leg that took its arguments at their word would pay again, and leave what was pa
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
 from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.ledger.states import TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.bulk.manifest import Manifest
     from airflow_provider_jimeng.bulk.tools import Tools
     from airflow_provider_jimeng.bulk.wishes import digest_of, to_tell, why_not, wishes_of
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.doubtful import settle_doubt
+    from airflow_provider_jimeng.lifecycle.outcomes import stopped_error
     from airflow_provider_jimeng.lifecycle.revive import may_come_back
     from airflow_provider_jimeng.lifecycle.wanted import Missing, Wanted
     from airflow_provider_jimeng.operators.base import SubmittingOperator
@@ -30,10 +37,14 @@ else:
     digest_of, to_tell, why_not, wishes_of = late(
         "airflow_provider_jimeng.bulk.wishes", "digest_of", "to_tell", "why_not", "wishes_of"
     )
+    (settle_doubt,) = late("airflow_provider_jimeng.lifecycle.doubtful", "settle_doubt")
+    (stopped_error,) = late("airflow_provider_jimeng.lifecycle.outcomes", "stopped_error")
     (may_come_back,) = late("airflow_provider_jimeng.lifecycle.revive", "may_come_back")
 
 #: In the place of a digest: what no leg asks for.
 _OTHERS = "others"
+#: How often a wait for the outcome of an earlier try's submit looks for it.
+_NAP_SECONDS = 5.0
 BROUGHT_HOME = (
     "This task's arguments or connection make another content by now than the one that it has begun with "
     "task %s, which is brought home; nothing else is submitted. Templates are rendered in every try, and in "
@@ -48,10 +59,13 @@ def begun_earlier(
     """
     Return what an earlier try paid for as another content, and what nobody has stored.
 
+    Waits while nobody knows whether it did: a worker that was killed in the middle of a submit may have.
+
     Only for a try that Airflow makes by itself: a person who clears a task asks for what it says now, and
     what the tries before that paid for is not what the retries after it go on with.
 
     :param since: epoch seconds of the DAG run's start.
+    :raises JimengUnknownSubmitError: nobody will know whether an earlier try paid for another content.
     """
     ti: Any = context["ti"]
     # A clear gives a task all of its retries anew, counted from the try that it had come to.
@@ -59,15 +73,55 @@ def begun_earlier(
     if ti.try_number <= first_try:
         return None
     ledger = operator.hook.ledger
-    now = ledger.now()
-    paid = [
-        row
-        for row in ledger.paid_since_try(wanted.provenance.attempt_scope, since, first_try=first_try)
-        if row.state is not TaskState.EXPIRED or may_come_back(row, now)
-    ]
-    if any(row.content_key == wanted.key for row in paid):
-        return None
-    return next((row for row in paid if row.task_id is not None and row.state is not TaskState.LANDED), None)
+    while True:
+        now = ledger.now()
+        rows = [
+            row
+            for row in ledger.begun_since_try(wanted.provenance.attempt_scope, since, first_try=first_try)
+            if row.state is not TaskState.EXPIRED or may_come_back(row, now)
+        ]
+        others = [row for row in rows if row.content_key != wanted.key]
+        if any(row.content_key == wanted.key and not row.never_sent for row in rows):
+            return None
+        for row in others:
+            if row.task_id is not None and row.state is not TaskState.LANDED:
+                return row
+        doubtful = next((row for row in others if row.task_id is None), None)
+        if doubtful is None:
+            return None
+        _wait_out(operator, wanted, doubtful)
+
+
+def _wait_out(operator: SubmittingOperator, wanted: Wanted, doubtful: TaskRecord) -> None:
+    """
+    Wait for the outcome of an earlier try's submit, which may be paid for already; a minute or a few.
+
+    :raises JimengUnknownSubmitError: it has none.
+    """
+    with about_what_was_begun():
+        wait = settle_doubt(operator.hook.ledger, doubtful, wanted.policies)
+    if operator.stopping():
+        raise stopped_error(wanted.key)
+    if wait > 0:
+        operator.log.info("An earlier try's submit may be under way: nothing is submitted for %.0f s.", wait)
+        time.sleep(min(wait, _NAP_SECONDS))
+
+
+@contextmanager
+def about_what_was_begun() -> Iterator[None]:
+    """Add to errors about what an earlier try or leg has begun that a clear is for something else by now."""
+    try:
+        yield
+    except JimengLedgerError:
+        raise
+    except JimengError as error:
+        # Their own words promise that a clear finds what was paid for, which it does by the arguments.
+        error.message += (
+            ". But this is about what an earlier try or leg of this task has begun; its arguments or "
+            "connection make another content by now, for which nothing was submitted. A clear submits that, "
+            "and pays for it; with the arguments of then it goes on with this one"
+        )
+        raise
 
 
 def told_of(missing: Missing) -> dict[str, int]:

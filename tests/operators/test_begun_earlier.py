@@ -3,11 +3,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow_provider_jimeng.exceptions import JimengStoppedError, JimengUnknownSubmitError
+from airflow_provider_jimeng.lifecycle.submit import Submitter
+from airflow_provider_jimeng.operators import earlier
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun, Deferred, Instance
+
+if TYPE_CHECKING:
+    from airflow_provider_jimeng.api.models import Observation
+    from airflow_provider_jimeng.ledger.records import TaskRecord
 
 
 def submitting(bench: Bench, **arguments: Any) -> Instance:
@@ -55,3 +68,127 @@ def test_a_retry_goes_on_with_its_own_content_whatever_else_the_earlier_tries_pa
     # One that an earlier release paid for in a retry, or that another process of the same try did.
     bench.alter("UPDATE jimeng_tasks SET try_number = 2 WHERE id = 1")
     assert instance.again().leg()["task_id"] == again["task_id"]
+
+
+# -- nobody knows whether an earlier try paid ----------------------------------------------------------
+
+
+class Killed(BaseException):
+    """SIGKILL."""
+
+
+def killed_in_the_middle_of_a_submit(bench: Bench, instance: Instance) -> None:
+    """The vendor accepts, and nobody reads its answer: what is left is an intent whose send began."""
+
+    def accepted(self: Submitter, record: TaskRecord, body: bytes, before: float) -> Observation:
+        self.client.submit(body, on_late=lambda _: None)
+        raise Killed
+
+    with bench.patch.context() as patch:
+        patch.setattr(Submitter, "_submit_once", accepted)
+        with pytest.raises(Killed):
+            instance.leg()
+    assert (bench.states(), bench.accepted) == (["intent"], 1)
+
+
+def let_pass(bench: Bench, seconds: float) -> None:
+    bench.alter(
+        "UPDATE jimeng_tasks SET created_at = created_at - ?, sent_at = sent_at - ?", seconds, seconds
+    )
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(earlier, "_NAP_SECONDS", 0.05)
+
+
+@pytest.mark.parametrize("all_in_one", [True, False], ids=["imitate", "submit"])
+def test_a_retry_does_not_pay_while_nobody_knows_whether_the_killed_try_did(
+    bench: Bench, all_in_one: bool
+) -> None:
+    make = bench.imitation if all_in_one else partial(submitting, bench)
+    instance = make(variant=1)
+    killed_in_the_middle_of_a_submit(bench, instance)
+    let_pass(bench, 60.0)
+    instance.arguments["variant"] = 2
+    for _ in range(2):
+        with pytest.raises(JimengUnknownSubmitError, match="A clear submits that, and pays for it") as raised:
+            instance.again().leg()
+
+    assert (bench.states(), bench.accepted) == (["unknown"], 1)
+    assert bench.rows()[0].content_key in str(raised.value)
+    assert isinstance(raised.value, AirflowFailException)
+    # The person's decision, and then the person's wish.
+    bench.ledger.release(1, reason="not at the vendor", by="somebody")
+    instance.clear().leg()
+    assert bench.accepted == 2
+
+
+def test_a_retry_waits_for_a_submit_that_may_be_under_way_and_brings_home_its_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = bench.imitation(variant=1)
+    killed_in_the_middle_of_a_submit(bench, instance)
+    instance.arguments["variant"] = 2
+
+    def meanwhile(seconds: float) -> None:
+        (task_id,) = bench.emu.ledger()["tasks"]
+        bench.ledger.record_created(bench.rows()[0], task_id)
+
+    monkeypatch.setattr(earlier, "time", SimpleNamespace(sleep=meanwhile))
+    out = instance.again().a_try()
+
+    assert out["task_id"] == bench.rows()[0].task_id
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
+@pytest.mark.usefixtures("naps")
+def test_an_intent_that_was_never_sent_is_waited_out_and_costs_nothing(bench: Bench) -> None:
+    bench.connect(submit_deadline=1)
+    instance = submitting(bench, variant=1)
+    with bench.patch.context() as patch:
+        patch.setattr(Submitter, "_begin_and_send", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            instance.leg()
+    instance.arguments["variant"] = 2
+    instance.again().leg()
+
+    assert (bench.states(), bench.accepted) == (["released", "submitted"], 1)
+
+
+@pytest.mark.usefixtures("naps")
+def test_on_unknown_submit_resubmit_pays_for_the_other_content_after_the_quarantine(bench: Bench) -> None:
+    bench.connect(submit_deadline=1)
+    instance = submitting(bench, variant=1, on_unknown_submit="resubmit")
+    killed_in_the_middle_of_a_submit(bench, instance)
+    instance.arguments["variant"] = 2
+    began = time.monotonic()
+    instance.again().leg()
+
+    assert time.monotonic() - began >= 2.0
+    assert (bench.states(), bench.accepted) == (["released", "submitted"], 2)
+    assert bench.rows()[0].possibly_billed
+
+
+def test_a_retry_that_is_told_to_stop_waits_no_longer_for_an_earlier_tries_submit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = submitting(bench, variant=1)
+    killed_in_the_middle_of_a_submit(bench, instance)
+    instance.arguments["variant"] = 2
+    monkeypatch.setattr(JimengSubmitTaskOperator, "stopping", lambda self: True)
+    with pytest.raises(JimengStoppedError):
+        instance.again().leg()
+
+    assert bench.accepted == 1
+
+
+def test_a_person_who_clears_asks_for_what_it_says_now_whatever_became_of_the_killed_try(
+    bench: Bench,
+) -> None:
+    instance = submitting(bench, variant=1)
+    killed_in_the_middle_of_a_submit(bench, instance)
+    instance.arguments["variant"] = 2
+    instance.clear().leg()
+
+    assert bench.accepted == 2
