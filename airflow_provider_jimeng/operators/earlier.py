@@ -18,7 +18,7 @@ from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.ledger.states import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.bulk.manifest import Manifest
@@ -54,10 +54,14 @@ BROUGHT_HOME = (
 
 
 def begun_earlier(
-    operator: SubmittingOperator, context: Context, wanted: Wanted, since: float | None
+    operator: SubmittingOperator,
+    context: Context,
+    wanted: Wanted,
+    since: float | None,
+    is_there: Callable[[TaskRecord], bool] = lambda row: False,
 ) -> TaskRecord | None:
     """
-    Return what an earlier try paid for as another content, and what nobody has stored.
+    Return what an earlier try paid for as another content, unless it is stored elsewhere by now.
 
     Waits while nobody knows whether it did: a worker that was killed in the middle of a submit may have.
 
@@ -65,6 +69,7 @@ def begun_earlier(
     what the tries before that paid for is not what the retries after it go on with.
 
     :param since: epoch seconds of the DAG run's start.
+    :param is_there: whether a result is stored where it is wanted: a try may fail after it has landed.
     :raises JimengUnknownSubmitError: nobody will know whether an earlier try paid for another content.
     """
     ti: Any = context["ti"]
@@ -80,16 +85,16 @@ def begun_earlier(
             for row in ledger.begun_since_try(wanted.provenance.attempt_scope, since, first_try=first_try)
             if row.state is not TaskState.EXPIRED or may_come_back(row, now)
         ]
-        others = [row for row in rows if row.content_key != wanted.key]
         if any(row.content_key == wanted.key and not row.never_sent for row in rows):
             return None
+        others = [row for row in rows if row.content_key != wanted.key]
         for row in others:
-            if row.task_id is not None and row.state is not TaskState.LANDED:
+            if row.task_id is not None and (row.state is not TaskState.LANDED or is_there(row)):
                 return row
-        doubtful = next((row for row in others if row.task_id is None), None)
-        if doubtful is None:
+        doubtful = [row for row in others if row.task_id is None]
+        if not doubtful:
             return None
-        _wait_out(operator, wanted, doubtful)
+        _wait_out(operator, wanted, doubtful[0])
 
 
 def _wait_out(operator: SubmittingOperator, wanted: Wanted, doubtful: TaskRecord) -> None:

@@ -150,7 +150,9 @@ class JimengMotionImitationOperator(SubmittingOperator):
         landing = lander(self.hook, overwrite=self.overwrite)
         begun = None
         if told is None:
-            begun = begun_earlier(self, context, wanted, self._since)
+            begun = begun_earlier(
+                self, context, wanted, self._since, lambda row: landing.find(row, target) is not None
+            )
             landing.check_free(wanted.key if begun is None else begun.content_key, target)
         elif "tasks" in told:
             begun = self._begun(wanted, told)
@@ -209,7 +211,8 @@ class JimengMotionImitationOperator(SubmittingOperator):
         self.log.warning(BROUGHT_HOME, record.task_id)
         self._point_at_task(record.task_id)
         raise_if_failed(record)
-        record = known_to_this_account(self.hook, record)
+        if landing.find(record, target) is None:
+            record = known_to_this_account(self.hook, record)
         if record.state is TaskState.EXPIRED:
             raise given_up_error(record, self.hook.ledger.now())
         in_hand = InHand(record, reused=told is None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng.exceptions import JimengStoppedError, JimengUnknownSubmitError
 from airflow_provider_jimeng.lifecycle.submit import Submitter
-from airflow_provider_jimeng.operators import earlier
+from airflow_provider_jimeng.operators import earlier, motion_imitation
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
 
 from tests.legs import Bench, DagRun, Deferred, Instance
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 def submitting(bench: Bench, **arguments: Any) -> Instance:
     given = {"image_url": bench.image, "video_url": bench.video, **arguments}
     return DagRun().instance(JimengSubmitTaskOperator, "submit", **given)
+
+
+def no_answer(*_: Any) -> None:
+    raise ConnectionError("the API server is away")
 
 
 def test_a_retry_after_a_clear_brings_home_what_was_paid_for_since_the_clear(bench: Bench) -> None:
@@ -68,6 +73,37 @@ def test_a_retry_goes_on_with_its_own_content_whatever_else_the_earlier_tries_pa
     # One that an earlier release paid for in a retry, or that another process of the same try did.
     bench.alter("UPDATE jimeng_tasks SET try_number = 2 WHERE id = 1")
     assert instance.again().leg()["task_id"] == again["task_id"]
+
+
+@pytest.mark.parametrize("by_then", ["another rendering", "another account"])
+def test_a_retry_after_the_landing_reports_what_is_there_and_pays_nothing(bench: Bench, by_then: str) -> None:
+    instance = bench.imitation(variant=1)
+    with bench.patch.context() as patch:
+        patch.setattr(motion_imitation, "announce", no_answer)
+        with pytest.raises(ConnectionError):
+            instance.a_try()
+    if by_then == "another rendering":
+        instance.arguments["variant"] = 2
+    else:
+        bench.connect(account="another")
+    out = instance.again().a_try()
+
+    assert (out["task_id"], out["reused"]) == (bench.rows()[0].task_id, True)
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
+def test_a_retry_pays_for_what_it_asks_for_where_the_earlier_result_is_no_longer_there(bench: Bench) -> None:
+    instance = bench.imitation(variant=1)
+    with bench.patch.context() as patch:
+        patch.setattr(motion_imitation, "announce", no_answer)
+        with pytest.raises(ConnectionError):
+            instance.a_try()
+    Path(bench.output).unlink()
+    instance.arguments["variant"] = 2
+    out = instance.again().a_try()
+
+    assert out["task_id"] == bench.rows()[1].task_id
+    assert bench.accepted == 2
 
 
 # -- nobody knows whether an earlier try paid ----------------------------------------------------------
