@@ -26,7 +26,7 @@ from airflow_provider_jimeng.lifecycle.harvest import (
     harvest_doubt,
     record_verdict,
 )
-from airflow_provider_jimeng.lifecycle.revive import revive
+from airflow_provider_jimeng.lifecycle.revive import Revived, revive
 from airflow_provider_jimeng.lifecycle.settle import Ended
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
@@ -112,7 +112,7 @@ class Watcher:
             delay = max(self.delay(age, poke_interval), asked_to_wait)
             if self.watched.deadline is not None:
                 delay = max(0.05, min(delay, self.watched.deadline - time.time()))
-            self._pause(delay, sleep)
+            self.pause(delay, sleep)
             decision = self.ask()
             if decision.final:
                 return decision
@@ -122,7 +122,12 @@ class Watcher:
             told = word
             asked_to_wait = decision.retry_after or 0.0
 
-    def _pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
+    def pause(self, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        """
+        Wait a while, on the worker.
+
+        :raises JimengStoppedError: this task was told to stop.
+        """
         if self.stopping is None:
             sleep(seconds)
             return
@@ -246,9 +251,9 @@ def _another_accounts(hook: JimengHook, record: TaskRecord) -> JimengConfigurati
     )
 
 
-def known_to_this_account(hook: JimengHook, record: TaskRecord) -> TaskRecord:
+def known_to_this_account(hook: JimengHook, record: TaskRecord) -> Revived:
     """
-    Return the row of a paid task that the connection may ask about, taken back if it was given up.
+    Return a paid task that the connection may ask about, taken back if it was given up and is there.
 
     :raises JimengConfigurationError: it is another account's, or may be and the vendor does not know it.
     :raises JimengProtocolError: whose it is can't be told now; nothing is lost, and a retry asks again.
@@ -265,8 +270,8 @@ def known_to_this_account(hook: JimengHook, record: TaskRecord) -> TaskRecord:
                 task_id=record.task_id,
                 content_key=record.content_key,
             )
-        return back.record
-    return revive(hook.ledger, hook.client, record).record
+        return back
+    return revive(hook.ledger, hook.client, record)
 
 
 def ended_in(event: Mapping[str, Any] | None) -> list[Ended]:

@@ -47,7 +47,8 @@ _OTHERS = "others"
 _NAP_SECONDS = 5.0
 BROUGHT_HOME = (
     "This task's arguments or connection make another content by now than the one that it has begun with "
-    "task %s, which is brought home; nothing else is submitted. Templates are rendered in every try, and in "
+    "task %s, which is brought home; nothing else is submitted. A person who clears this task asks for what "
+    "its arguments say then, and pays for that. Templates are rendered in every try, and in "
     "every leg of a deferred one: keep what differs from one rendering to the next (the time, a token) out "
     "of them, or name the token in [jimeng] volatile_query_params."
 )

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow_provider_jimeng.exceptions import JimengStoppedError, JimengUnknownSubmitError
+from airflow_provider_jimeng.exceptions import (
+    JimengStoppedError,
+    JimengTaskExpiredError,
+    JimengUnknownSubmitError,
+    JimengWaitTimeoutError,
+)
 from airflow_provider_jimeng.lifecycle.submit import Submitter
 from airflow_provider_jimeng.operators import earlier, motion_imitation
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
+from airflow_provider_jimeng.policy import giving_up
 
 from tests.legs import Bench, DagRun, Deferred, Instance
 
@@ -104,6 +110,74 @@ def test_a_retry_pays_for_what_it_asks_for_where_the_earlier_result_is_no_longer
 
     assert out["task_id"] == bench.rows()[1].task_id
     assert bench.accepted == 2
+
+
+# -- what is begun is brought home, or told of ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "on-worker"])
+def test_what_was_begun_and_given_up_is_waited_for_until_it_is_there_after_all(
+    bench: Bench, deferrable: bool
+) -> None:
+    bench.emu.configure(duration=3600.0)
+    instance = bench.imitation(variant=1)
+    assert isinstance(instance.leg(), Deferred)
+    bench.ledger.record_expired(bench.rows()[0], message="not_found")
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 60")
+    bench.emu.advance(7200.0)
+    bench.emu.add_fault("query:status,status=not_found,times=4")
+    instance.arguments.update(variant=2, deferrable=deferrable)
+    out = instance.again().a_try()
+
+    assert out["task_id"] == bench.rows()[0].task_id
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+    assert instance.errors == []
+
+
+def test_one_that_stays_away_is_waited_for_no_longer_than_the_users_deadline(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 3600.0)
+    instance = bench.imitation(variant=1, retries=1)
+    assert isinstance(instance.leg(), Deferred)
+    bench.ledger.record_expired(bench.rows()[0], message="not_found")
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 60")
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    instance.arguments.update(variant=2, timeout=1.0)
+    with pytest.raises(JimengTaskExpiredError, match="A clear submits that, and pays for it"):
+        instance.again().a_try()
+
+    assert (bench.states(), bench.accepted) == (["expired"], 1)
+
+
+def test_a_timeout_says_what_a_clear_does_where_the_arguments_make_another_content_by_now(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.emu.configure(duration=3600.0)
+    instance = bench.imitation(variant=1, timeout=0.3)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    instance.arguments["variant"] = 2
+    with pytest.raises(JimengWaitTimeoutError) as raised:
+        instance.leg(left, instance.watch(left))
+
+    assert "A clear submits that, and pays for it; with the arguments of then" in str(raised.value)
+    assert "A person who clears this task asks for what its arguments say then" in capsys.readouterr().out
+    instance.clear().leg()
+    assert bench.accepted == 2
+
+
+def test_a_timeout_of_the_tasks_own_content_promises_what_a_clear_finds(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    instance = bench.imitation(timeout=0.3)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    with pytest.raises(JimengWaitTimeoutError) as raised:
+        instance.leg(left, instance.watch(left))
+
+    assert str(raised.value).partition(" [")[0].endswith("a retry or a clear re-attaches and submits nothing")
+    instance.clear().leg()
+    assert bench.accepted == 1
 
 
 # -- nobody knows whether an earlier try paid ----------------------------------------------------------
