@@ -18,7 +18,11 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.asking import ask_about
+from airflow_provider_jimeng.lifecycle.asking import (
+    ask_about,
+    is_true_for_strangers,
+    unknown_to_this_key,
+)
 from airflow_provider_jimeng.lifecycle.harvest import (
     Watched,
     failure_of,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BAD_ENDS = frozenset({PollKind.FAILED, PollKind.EXPIRED})
 #: How often a wait looks whether its task was told to stop.
 _NAP_SECONDS = 0.5
 
@@ -68,13 +73,29 @@ class Watcher:
         Query once; a verdict is in the ledger before it is returned.
 
         :param seen_at: epoch seconds at which a trigger saw the end.
+        :raises JimengConfigurationError: the vendor denies the task, and would deny it to a stranger, too.
         """
         self.state, decision = harvest(self.hook.client, self.watched, now=time.time(), state=self.state)
-        if self.record is not None:
-            self.record = record_verdict(
-                self.hook.ledger, self.record, decision, state=self.state, seen_at=seen_at
-            )
+        self._write_down(decision, seen_at)
         return decision
+
+    def _write_down(self, decision: PollDecision, seen_at: float | None = None) -> None:
+        if self.record is None:
+            return
+        if self._may_be_a_strangers(self.record, decision):
+            raise unknown_to_this_key(self.record)
+        self.record = record_verdict(
+            self.hook.ledger, self.record, decision, state=self.state, seen_at=seen_at
+        )
+
+    def _may_be_a_strangers(self, record: TaskRecord, decision: PollDecision) -> bool:
+        """Return whether an end of a task that runs may only be one because its account is another's."""
+        if record.state is not TaskState.SUBMITTED or decision.kind not in _BAD_ENDS:
+            return False
+        settings, scope = self.hook.settings, record.scope
+        if settings.is_called(scope.account) and settings.endpoint_name == scope.endpoint:
+            return False
+        return not is_true_for_strangers(record, self.state or PollState(), decision, now=time.time())
 
     def confirm(self, told: Mapping[str, Any] | None) -> PollDecision:
         """
@@ -93,8 +114,7 @@ class Watcher:
         self.state, decision = harvest_doubt(
             self.hook.client, self.watched, self.state or PollState(), decision, now=time.time, sleep=sleep
         )
-        if self.record is not None:
-            self.record = record_verdict(self.hook.ledger, self.record, decision, state=self.state)
+        self._write_down(decision)
         return decision
 
     def wait(

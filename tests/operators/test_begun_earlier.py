@@ -13,6 +13,7 @@ import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng.exceptions import (
+    JimengConfigurationError,
     JimengStoppedError,
     JimengTaskExpiredError,
     JimengUnknownSubmitError,
@@ -110,6 +111,19 @@ def test_a_retry_pays_for_what_it_asks_for_where_the_earlier_result_is_no_longer
 
     assert out["task_id"] == bench.rows()[1].task_id
     assert bench.accepted == 2
+
+
+def test_a_retried_submit_hands_on_no_task_that_its_connection_can_not_ask_about(bench: Bench) -> None:
+    instance = submitting(bench)
+    paid = instance.leg()
+    bench.connect(account="another")
+    with pytest.raises(JimengConfigurationError, match="was submitted as account 'tests'"):
+        instance.again().leg()
+    assert (bench.states(), bench.accepted) == (["submitted"], 1)
+
+    bench.connect()
+    found = instance.again().leg()
+    assert (found["task_id"], found["reused"], bench.accepted) == (paid["task_id"], True, 1)
 
 
 # -- what is begun is brought home, or told of ---------------------------------------------------------
