@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
+from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengLedgerError
 from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.ledger.states import TaskState
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.lifecycle.outcomes import stopped_error
     from airflow_provider_jimeng.lifecycle.revive import may_come_back
     from airflow_provider_jimeng.lifecycle.wanted import Missing, Wanted
-    from airflow_provider_jimeng.operators.base import SubmittingOperator
+    from airflow_provider_jimeng.operators.base import JimengOperator, SubmittingOperator
     from airflow_provider_jimeng.operators.batch import JimengBatchOperator
     from airflow_provider_jimeng.operators.hints import Hint
 else:
@@ -73,10 +73,8 @@ def begun_earlier(
     :param is_there: whether a result is stored where it is wanted: a try may fail after it has landed.
     :raises JimengUnknownSubmitError: nobody will know whether an earlier try paid for another content.
     """
-    ti: Any = context["ti"]
-    # A clear gives a task all of its retries anew, counted from the try that it had come to.
-    first_try = ti.max_tries - (operator.retries or 0) + 1
-    if ti.try_number <= first_try:
+    first_try = _first_try(operator, context)
+    if wanted.provenance.try_number <= first_try:
         return None
     ledger = operator.hook.ledger
     while True:
@@ -96,6 +94,13 @@ def begun_earlier(
         if not doubtful:
             return None
         _wait_out(operator, wanted, doubtful[0])
+
+
+def _first_try(operator: JimengOperator, context: Context) -> int:
+    """Return the number of the try that the task began with, or that a person had it begin anew with."""
+    ti: Any = context["ti"]
+    # A clear gives a task all of its retries anew, counted from the try that it had come to.
+    return int(ti.max_tries) - (operator.retries or 0) + 1
 
 
 def _wait_out(operator: SubmittingOperator, wanted: Wanted, doubtful: TaskRecord) -> None:
@@ -128,6 +133,26 @@ def about_what_was_begun() -> Iterator[None]:
             "and pays for it; with the arguments of then it goes on with this one"
         )
         raise
+
+
+def in_the_middle(
+    error: JimengError, operator: JimengBatchOperator, context: Context, event: Any
+) -> JimengError:
+    """
+    Return an error of a bulk run's leg; wrong input costs it a try only, where there were others before.
+
+    A manifest may be half written just now. What was submitted for it is landed by whichever leg reads it.
+
+    :param event: what the leg was called with, ``None`` for the first of a try.
+    """
+    first = event is None and context["ti"].try_number <= _first_try(operator, context)
+    if first or not isinstance(error, JimengInputError):
+        return error
+    error.message += (
+        "\nThat is by this leg: what earlier ones submitted is paid for, and known to the ledger. A retry "
+        "reads the manifest again, and goes on with it"
+    )
+    return error.retried(True)
 
 
 def told_of(missing: Missing) -> dict[str, int]:
