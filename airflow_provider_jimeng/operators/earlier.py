@@ -145,8 +145,9 @@ def in_the_middle(
 
     :param event: what the leg was called with, ``None`` for the first of a try.
     """
-    first = event is None and context["ti"].try_number <= _first_try(operator, context)
-    if first or not isinstance(error, JimengInputError):
+    if not isinstance(error, JimengInputError):
+        return error
+    if event is None and context["ti"].try_number <= _first_try(operator, context):
         return error
     error.message += (
         "\nThat is by this leg: what earlier ones submitted is paid for, and known to the ledger. A retry "
