@@ -18,7 +18,11 @@ from airflow_provider_jimeng.exceptions import (
 from airflow_provider_jimeng.hooks.defaults import DEFAULT_CONNECTION
 from airflow_provider_jimeng.hooks.jimeng import JimengHook, epoch_of
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.asking import ask_about
+from airflow_provider_jimeng.lifecycle.asking import (
+    ask_about,
+    is_true_for_strangers,
+    unknown_to_this_key,
+)
 from airflow_provider_jimeng.lifecycle.harvest import (
     Watched,
     failure_of,
@@ -26,7 +30,7 @@ from airflow_provider_jimeng.lifecycle.harvest import (
     harvest_doubt,
     record_verdict,
 )
-from airflow_provider_jimeng.lifecycle.revive import revive
+from airflow_provider_jimeng.lifecycle.revive import Revived, revive
 from airflow_provider_jimeng.lifecycle.settle import Ended
 from airflow_provider_jimeng.policy.poll import (
     PollDecision,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BAD_ENDS = frozenset({PollKind.FAILED, PollKind.EXPIRED})
 #: How often a wait looks whether its task was told to stop.
 _NAP_SECONDS = 0.5
 
@@ -68,13 +73,29 @@ class Watcher:
         Query once; a verdict is in the ledger before it is returned.
 
         :param seen_at: epoch seconds at which a trigger saw the end.
+        :raises JimengConfigurationError: the vendor denies the task, and would deny it to a stranger, too.
         """
         self.state, decision = harvest(self.hook.client, self.watched, now=time.time(), state=self.state)
-        if self.record is not None:
-            self.record = record_verdict(
-                self.hook.ledger, self.record, decision, state=self.state, seen_at=seen_at
-            )
+        self._write_down(decision, seen_at)
         return decision
+
+    def _write_down(self, decision: PollDecision, seen_at: float | None = None) -> None:
+        if self.record is None:
+            return
+        if self._may_be_a_strangers(self.record, decision):
+            raise unknown_to_this_key(self.record)
+        self.record = record_verdict(
+            self.hook.ledger, self.record, decision, state=self.state, seen_at=seen_at
+        )
+
+    def _may_be_a_strangers(self, record: TaskRecord, decision: PollDecision) -> bool:
+        """Return whether an end of a task that runs may only be one because its account is another's."""
+        if record.state is not TaskState.SUBMITTED or decision.kind not in _BAD_ENDS:
+            return False
+        settings, scope = self.hook.settings, record.scope
+        if settings.is_called(scope.account) and settings.endpoint_name == scope.endpoint:
+            return False
+        return not is_true_for_strangers(record, self.state or PollState(), decision, now=time.time())
 
     def confirm(self, told: Mapping[str, Any] | None) -> PollDecision:
         """
@@ -93,8 +114,7 @@ class Watcher:
         self.state, decision = harvest_doubt(
             self.hook.client, self.watched, self.state or PollState(), decision, now=time.time, sleep=sleep
         )
-        if self.record is not None:
-            self.record = record_verdict(self.hook.ledger, self.record, decision, state=self.state)
+        self._write_down(decision)
         return decision
 
     def wait(
@@ -112,7 +132,7 @@ class Watcher:
             delay = max(self.delay(age, poke_interval), asked_to_wait)
             if self.watched.deadline is not None:
                 delay = max(0.05, min(delay, self.watched.deadline - time.time()))
-            self._pause(delay, sleep)
+            self.pause(delay, sleep)
             decision = self.ask()
             if decision.final:
                 return decision
@@ -122,7 +142,12 @@ class Watcher:
             told = word
             asked_to_wait = decision.retry_after or 0.0
 
-    def _pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
+    def pause(self, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        """
+        Wait a while, on the worker.
+
+        :raises JimengStoppedError: this task was told to stop.
+        """
         if self.stopping is None:
             sleep(seconds)
             return
@@ -246,9 +271,9 @@ def _another_accounts(hook: JimengHook, record: TaskRecord) -> JimengConfigurati
     )
 
 
-def known_to_this_account(hook: JimengHook, record: TaskRecord) -> TaskRecord:
+def known_to_this_account(hook: JimengHook, record: TaskRecord) -> Revived:
     """
-    Return the row of a paid task that the connection may ask about, taken back if it was given up.
+    Return a paid task that the connection may ask about, taken back if it was given up and is there.
 
     :raises JimengConfigurationError: it is another account's, or may be and the vendor does not know it.
     :raises JimengProtocolError: whose it is can't be told now; nothing is lost, and a retry asks again.
@@ -265,8 +290,8 @@ def known_to_this_account(hook: JimengHook, record: TaskRecord) -> TaskRecord:
                 task_id=record.task_id,
                 content_key=record.content_key,
             )
-        return back.record
-    return revive(hook.ledger, hook.client, record).record
+        return back
+    return revive(hook.ledger, hook.client, record)
 
 
 def ended_in(event: Mapping[str, Any] | None) -> list[Ended]:

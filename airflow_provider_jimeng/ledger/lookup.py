@@ -24,6 +24,7 @@ __all__ = [
     "BatchQuestions",
     "RunTotals",
     "Span",
+    "begun_since_try",
     "first_claim",
     "landings_many",
     "latest_many",
@@ -159,6 +160,27 @@ def not_landed(
     return [task_record(row) for row in conn.execute(query.order_by(tasks.c.id).limit(limit))]
 
 
+def begun_since_try(
+    conn: Connection, attempt_scope: str, since: float | None, *, first_try: int
+) -> list[TaskRecord]:
+    """
+    Return what one task instance has paid for since one of its tries, or may have, oldest first.
+
+    What certainly cost nothing is not among it, nor what was replaced on purpose; what was landed is, and
+    what was given up.
+
+    :param since: see :func:`run_totals`.
+    """
+    query = select(tasks).where(
+        tasks.c.attempt_digest == digest(attempt_scope),
+        tasks.c.state.in_([str(state) for state in (*LIVE, TaskState.EXPIRED)]),
+        tasks.c.try_number >= first_try,
+        tasks.c.created_at >= (0.0 if since is None else since),
+        ~tasks.c.superseded,
+    )
+    return [task_record(row) for row in conn.execute(query.order_by(tasks.c.id))]
+
+
 def _in_pieces(keys: Iterable[str]) -> Iterator[list[str]]:
     wanted = sorted(set(keys))
     for start in range(0, len(wanted), _PER_STATEMENT):
@@ -188,6 +210,12 @@ class BatchQuestions(ABC):
     ) -> list[TaskRecord]:
         """Return what one task instance paid for and has not stored; see :func:`not_landed`."""
         return self._read(lambda conn: not_landed(conn, attempt_scope, since, after=after, limit=limit))
+
+    def begun_since_try(
+        self, attempt_scope: str, since: float | None = None, *, first_try: int
+    ) -> list[TaskRecord]:
+        """Return what one task instance may have paid for; see :func:`begun_since_try`."""
+        return self._read(lambda conn: begun_since_try(conn, attempt_scope, since, first_try=first_try))
 
     def run_totals(self, attempt_scope: str, since: float | None = None) -> RunTotals:
         """Return what one task instance came to; see :class:`RunTotals`."""

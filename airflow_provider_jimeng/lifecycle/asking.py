@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_jimeng.ledger.store import Ledger
     from airflow_provider_jimeng.policy.poll import PollDecision, PollState
 
-__all__ = ["ask_about", "is_true_for_strangers"]
+__all__ = ["ask_about", "is_true_for_strangers", "unknown_to_this_key"]
 
 
 def is_true_for_strangers(
@@ -40,6 +40,17 @@ def is_true_for_strangers(
     if decision.kind is PollKind.EXPIRED:
         return record.submitted_at is not None and now - record.submitted_at >= TASK_LIFETIME_SECONDS
     return decision.final and state.doubt is None
+
+
+def unknown_to_this_key(record: TaskRecord) -> JimengConfigurationError:
+    """Return the error of a denial that a stranger's key would be told, too."""
+    return JimengConfigurationError(
+        f"The vendor has no such task for this connection's key. It was submitted as account "
+        f"{record.scope.account!r} at {record.scope.endpoint}, with another key: that account's connection "
+        "brings it home, if this is not that account. It stays paid and known",
+        task_id=record.task_id,
+        content_key=record.content_key,
+    )
 
 
 def ask_about(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived:
@@ -60,13 +71,7 @@ def ask_about(ledger: Ledger, client: SyncClient, record: TaskRecord) -> Revived
     if is_true_for_strangers(record, state, decision, now=ledger.now()):
         return Revived(record_verdict(ledger, record, decision, state=state))
     if decision.final:
-        raise JimengConfigurationError(
-            f"The vendor has no such task for this connection's key. It was submitted as account "
-            f"{record.scope.account!r}, with another key: that account's connection brings it home, if this "
-            "is not that account. It stays paid and known",
-            task_id=record.task_id,
-            content_key=record.content_key,
-        )
+        raise unknown_to_this_key(record)
     if state.running_at is not None and state.doubt is None:
         return Revived(record)
     return Revived(record, max(giving_up.DOUBT_SECONDS, decision.retry_after or 0.0))

@@ -19,7 +19,7 @@ from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.lifecycle.choices import FAIL
 from airflow_provider_jimeng.links.jimeng import JimengReportLink, object_page
 from airflow_provider_jimeng.operators.base import POLICY_FIELDS, JimengOperator, event_of, policies_of
-from airflow_provider_jimeng.operators.earlier import as_before
+from airflow_provider_jimeng.operators.earlier import as_before, in_the_middle
 from airflow_provider_jimeng.operators.hints import Hint
 from airflow_provider_jimeng.triggers import settling
 
@@ -236,7 +236,7 @@ class JimengBatchOperator(JimengOperator):
             finally:
                 manifest.close()
         except JimengError as error:
-            raise self._told(error) from error
+            raise self._told(in_the_middle(error, self, context, event)) from error
 
     def _work(
         self,

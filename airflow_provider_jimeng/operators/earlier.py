@@ -8,21 +8,28 @@ leg that took its arguments at their word would pay again, and leave what was pa
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengLedgerError
 from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.ledger.states import TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow.providers.common.compat.sdk import Context
     from airflow_provider_jimeng.bulk.manifest import Manifest
     from airflow_provider_jimeng.bulk.tools import Tools
     from airflow_provider_jimeng.bulk.wishes import digest_of, to_tell, why_not, wishes_of
     from airflow_provider_jimeng.ledger.records import TaskRecord
+    from airflow_provider_jimeng.lifecycle.doubtful import settle_doubt
+    from airflow_provider_jimeng.lifecycle.outcomes import stopped_error
     from airflow_provider_jimeng.lifecycle.revive import may_come_back
     from airflow_provider_jimeng.lifecycle.wanted import Missing, Wanted
-    from airflow_provider_jimeng.operators.base import SubmittingOperator
+    from airflow_provider_jimeng.operators.base import JimengOperator, SubmittingOperator
     from airflow_provider_jimeng.operators.batch import JimengBatchOperator
     from airflow_provider_jimeng.operators.hints import Hint
 else:
@@ -30,38 +37,123 @@ else:
     digest_of, to_tell, why_not, wishes_of = late(
         "airflow_provider_jimeng.bulk.wishes", "digest_of", "to_tell", "why_not", "wishes_of"
     )
+    (settle_doubt,) = late("airflow_provider_jimeng.lifecycle.doubtful", "settle_doubt")
+    (stopped_error,) = late("airflow_provider_jimeng.lifecycle.outcomes", "stopped_error")
     (may_come_back,) = late("airflow_provider_jimeng.lifecycle.revive", "may_come_back")
 
 #: In the place of a digest: what no leg asks for.
 _OTHERS = "others"
+#: How often a wait for the outcome of an earlier try's submit looks for it.
+_NAP_SECONDS = 5.0
 BROUGHT_HOME = (
     "This task's arguments or connection make another content by now than the one that it has begun with "
-    "task %s, which is brought home; nothing else is submitted. Templates are rendered in every try, and in "
+    "task %s, which is brought home; nothing else is submitted. A person who clears this task asks for what "
+    "its arguments say then, and pays for that. Templates are rendered in every try, and in "
     "every leg of a deferred one: keep what differs from one rendering to the next (the time, a token) out "
     "of them, or name the token in [jimeng] volatile_query_params."
 )
 
 
 def begun_earlier(
-    operator: SubmittingOperator, context: Context, wanted: Wanted, since: float | None
+    operator: SubmittingOperator,
+    context: Context,
+    wanted: Wanted,
+    since: float | None,
+    is_there: Callable[[TaskRecord], bool] = lambda row: False,
 ) -> TaskRecord | None:
     """
-    Return what an earlier try paid for as another content, and what nobody has stored.
+    Return what an earlier try paid for as another content, unless it is stored elsewhere by now.
 
-    Only for a try that Airflow makes by itself: a person who clears a task asks for what it says now.
+    Waits while nobody knows whether it did: a worker that was killed in the middle of a submit may have.
+
+    Only for a try that Airflow makes by itself: a person who clears a task asks for what it says now, and
+    what the tries before that paid for is not what the retries after it go on with.
 
     :param since: epoch seconds of the DAG run's start.
+    :param is_there: whether a result is stored where it is wanted: a try may fail after it has landed.
+    :raises JimengUnknownSubmitError: nobody will know whether an earlier try paid for another content.
     """
-    ti: Any = context["ti"]
-    if ti.try_number <= ti.max_tries - (operator.retries or 0) + 1:
+    first_try = _first_try(operator, context)
+    if wanted.provenance.try_number <= first_try:
         return None
     ledger = operator.hook.ledger
-    now = ledger.now()
-    for row in ledger.not_landed(wanted.provenance.attempt_scope, since, limit=10):
-        lost = row.state is TaskState.EXPIRED and not may_come_back(row, now)
-        if row.content_key != wanted.key and row.task_id is not None and not (row.superseded or lost):
-            return row
-    return None
+    while True:
+        now = ledger.now()
+        rows = [
+            row
+            for row in ledger.begun_since_try(wanted.provenance.attempt_scope, since, first_try=first_try)
+            if row.state is not TaskState.EXPIRED or may_come_back(row, now)
+        ]
+        if any(row.content_key == wanted.key and not row.never_sent for row in rows):
+            return None
+        others = [row for row in rows if row.content_key != wanted.key]
+        for row in others:
+            if row.task_id is not None and (row.state is not TaskState.LANDED or is_there(row)):
+                return row
+        doubtful = [row for row in others if row.task_id is None]
+        if not doubtful:
+            return None
+        _wait_out(operator, wanted, doubtful[0])
+
+
+def _first_try(operator: JimengOperator, context: Context) -> int:
+    """Return the number of the try that the task began with, or that a person had it begin anew with."""
+    ti: Any = context["ti"]
+    # A clear gives a task all of its retries anew, counted from the try that it had come to.
+    return int(ti.max_tries) - (operator.retries or 0) + 1
+
+
+def _wait_out(operator: SubmittingOperator, wanted: Wanted, doubtful: TaskRecord) -> None:
+    """
+    Wait for the outcome of an earlier try's submit, which may be paid for already; a minute or a few.
+
+    :raises JimengUnknownSubmitError: it has none.
+    """
+    with about_what_was_begun():
+        wait = settle_doubt(operator.hook.ledger, doubtful, wanted.policies)
+    if operator.stopping():
+        raise stopped_error(wanted.key)
+    if wait > 0:
+        operator.log.info("An earlier try's submit may be under way: nothing is submitted for %.0f s.", wait)
+        time.sleep(min(wait, _NAP_SECONDS))
+
+
+@contextmanager
+def about_what_was_begun() -> Iterator[None]:
+    """Add to errors about what an earlier try or leg has begun that a clear is for something else by now."""
+    try:
+        yield
+    except JimengLedgerError:
+        raise
+    except JimengError as error:
+        # Their own words promise that a clear finds what was paid for, which it does by the arguments.
+        error.message += (
+            ". But this is about what an earlier try or leg of this task has begun; its arguments or "
+            "connection make another content by now, for which nothing was submitted. A clear submits that, "
+            "and pays for it; with the arguments of then it goes on with this one"
+        )
+        raise
+
+
+def in_the_middle(
+    error: JimengError, operator: JimengBatchOperator, context: Context, event: Any
+) -> JimengError:
+    """
+    Return an error of a bulk run's leg; wrong input costs it a try only, where there were others before.
+
+    A manifest may be half written just now. What was submitted for it is landed by whichever leg reads it.
+
+    :param event: what the leg was called with, ``None`` for the first of a try.
+    """
+    if not isinstance(error, JimengInputError):
+        return error
+    if event is None and context["ti"].try_number <= _first_try(operator, context):
+        return error
+    error.message += (
+        "\nThat is by this leg: what earlier ones submitted is paid for, and known to the ledger. A retry "
+        "reads the manifest again, and goes on with it"
+    )
+    return error.retried(True)
 
 
 def told_of(missing: Missing) -> dict[str, int]:

@@ -26,7 +26,8 @@ from airflow_provider_jimeng.operators.base import (
     no_slot,
     reference_dict,
 )
-from airflow_provider_jimeng.operators.earlier import BROUGHT_HOME, begun_earlier
+from airflow_provider_jimeng.operators.earlier import BROUGHT_HOME, about_what_was_begun, begun_earlier
+from airflow_provider_jimeng.policy import giving_up
 from airflow_provider_jimeng.policy.polling import PollKind
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED
 
@@ -150,7 +151,9 @@ class JimengMotionImitationOperator(SubmittingOperator):
         landing = lander(self.hook, overwrite=self.overwrite)
         begun = None
         if told is None:
-            begun = begun_earlier(self, context, wanted, self._since)
+            begun = begun_earlier(
+                self, context, wanted, self._since, lambda row: landing.find(row, target) is not None
+            )
             landing.check_free(wanted.key if begun is None else begun.content_key, target)
         elif "tasks" in told:
             begun = self._begun(wanted, told)
@@ -208,15 +211,31 @@ class JimengMotionImitationOperator(SubmittingOperator):
         """Wait for and land what this task has begun, whatever its arguments say by now; never submits."""
         self.log.warning(BROUGHT_HOME, record.task_id)
         self._point_at_task(record.task_id)
-        raise_if_failed(record)
-        record = known_to_this_account(self.hook, record)
-        if record.state is TaskState.EXPIRED:
-            raise given_up_error(record, self.hook.ledger.now())
-        in_hand = InHand(record, reused=told is None)
-        finished = self._finished(in_hand, told, next_pass=False)
-        if finished is None:
-            raise JimengProtocolError("a wait ended without a verdict", content_key=record.content_key)
-        return self._done(context, in_hand, finished, land_all(self.hook, landing, finished, target))
+        with about_what_was_begun():
+            raise_if_failed(record)
+            finished = None
+            while finished is None:
+                if landing.find(record, target) is None:
+                    record = self._asked_about(record, told)
+                in_hand = InHand(record, reused=told is None)
+                finished = self._finished(in_hand, told, next_pass=False)
+                record = self.hook.ledger.get(record.id) or record
+            results = land_all(self.hook, landing, finished, target)
+        return self._done(context, in_hand, finished, results)
+
+    def _asked_about(self, record: TaskRecord, told: Mapping[str, Any] | None) -> TaskRecord:
+        """Return the row of a paid task; waits while one that was given up may be there after all."""
+        deadline = self._deadline(told)
+        while True:
+            back = known_to_this_account(self.hook, record)
+            if back.record.state is not TaskState.EXPIRED:
+                return back.record
+            if back.wait is None or time.time() >= deadline:
+                raise given_up_error(back.record, self.hook.ledger.now())
+            if self.deferrable:
+                in_hand = InHand(back.record, reused=told is None)
+                self._defer_for_task(in_hand, told, every=giving_up.DOUBT_SECONDS)
+            self._watcher(back.record, told).pause(min(back.wait, deadline - time.time()))
 
     def _finished(
         self, in_hand: InHand, told: Mapping[str, Any] | None, *, next_pass: bool = True
@@ -224,18 +243,12 @@ class JimengMotionImitationOperator(SubmittingOperator):
         """
         Return a finished task's row, ``None`` where the ledger's row decides what is next; or defer.
 
-        :param next_pass: whether something is to be decided; else any verdict but a success is raised.
+        :param next_pass: whether a bad verdict may lead to another attempt; else it is raised.
         """
         record = in_hand.record
         if record.state in (TaskState.SUCCEEDED, TaskState.LANDED):
             return record
-        watcher = Watcher(
-            self.hook,
-            self._watched(record, told),
-            record,
-            self._expected(record),
-            stopping=self.stopping,
-        )
+        watcher = self._watcher(record, told)
         if told is not None and told["status"] in (FINISHED, DEADLINE):
             decision = watcher.confirm(_about(told, record.task_id))
         elif in_hand.reused:
@@ -253,7 +266,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
     ) -> TaskRecord | None:
         if decision.kind is PollKind.SUCCEEDED and watcher.record is not None:
             return watcher.record
-        if decision.kind is PollKind.EXPIRED and next_pass:
+        if decision.kind is PollKind.EXPIRED:
             # The next pass asks on while the vendor may have it after all; then what the user chose is done.
             self.log.warning("Task %s was given up: %s.", watcher.watched.task_id, decision.message)
             return None
@@ -267,8 +280,10 @@ class JimengMotionImitationOperator(SubmittingOperator):
         watcher.finish(decision)
         raise JimengProtocolError("a wait ended without a verdict", content_key=record.content_key)
 
-    def _watched(self, record: TaskRecord, told: Mapping[str, Any] | None) -> Watched:
-        return Watched(record.task_id or "", record.scope.req_key, record.submitted_at, self._deadline(told))
+    def _watcher(self, record: TaskRecord, told: Mapping[str, Any] | None) -> Watcher:
+        submitted_at, deadline = record.submitted_at, self._deadline(told)
+        watched = Watched(record.task_id or "", record.scope.req_key, submitted_at, deadline)
+        return Watcher(self.hook, watched, record, self._expected(record), stopping=self.stopping)
 
     def _deadline(self, told: Mapping[str, Any] | None) -> float:
         given = epoch_of(told.get("deadline")) if told is not None and "tasks" in told else None
@@ -280,7 +295,9 @@ class JimengMotionImitationOperator(SubmittingOperator):
     def _expected(self, record: TaskRecord) -> float | None:
         return self.hook.ledger.typical_seconds(record.scope)
 
-    def _defer_for_task(self, in_hand: InHand, told: Mapping[str, Any] | None) -> None:
+    def _defer_for_task(
+        self, in_hand: InHand, told: Mapping[str, Any] | None, *, every: float | None = None
+    ) -> None:
         deadline = self._deadline(told)
         reference = reference_of(
             reference_dict(in_hand, self.volcengine_conn_id, self._expected(in_hand.record))
@@ -290,7 +307,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
                 tasks=[reference.to_dict()],
                 volcengine_conn_id=self.volcengine_conn_id,
                 deadline=iso(deadline),
-                poll_interval=self._interval(),
+                poll_interval=every or self._interval(),
             ),
             method_name="execute_complete",
             timeout=dt.timedelta(seconds=max(0.0, deadline - time.time())) + _BACKSTOP,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.client.discretion import forgetful
 from airflow_provider_jimeng.exceptions import JimengError
+from airflow_provider_jimeng.hooks.late import late
 from airflow_provider_jimeng.hooks.lineage import Lineage, inputs_of
 from airflow_provider_jimeng.hooks.patience import bears_a_silent_ledger
 from airflow_provider_jimeng.lifecycle.ensured import InHand
@@ -16,11 +17,16 @@ from airflow_provider_jimeng.operators.base import (
     no_slot,
     reference_dict,
 )
-from airflow_provider_jimeng.operators.earlier import BROUGHT_HOME, begun_earlier
+from airflow_provider_jimeng.operators.earlier import BROUGHT_HOME, about_what_was_begun, begun_earlier
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_jimeng.hooks.watching import known_to_this_account
+    from airflow_provider_jimeng.ledger.records import TaskRecord
+else:
+    # A DAG file is parsed again and again; what only a worker needs is imported there.
+    (known_to_this_account,) = late("airflow_provider_jimeng.hooks.watching", "known_to_this_account")
 
 
 class JimengSubmitTaskOperator(SubmittingOperator):
@@ -56,9 +62,7 @@ class JimengSubmitTaskOperator(SubmittingOperator):
             if told is not None and told["status"] == DEADLINE:
                 raise no_slot(told, wanted.key)
             begun = None if told is not None else begun_earlier(self, context, wanted, self._since)
-            if begun is not None:
-                self.log.warning(BROUGHT_HOME, begun.task_id)
-            in_hand = self._in_hand(wanted, told) if begun is None else InHand(begun, reused=True)
+            in_hand = self._in_hand(wanted, told) if begun is None else self._begun(begun)
         except JimengError as error:
             raise self._told(error) from error
         self._point_at_task(in_hand.record.task_id)
@@ -73,3 +77,9 @@ class JimengSubmitTaskOperator(SubmittingOperator):
         return reference_dict(
             in_hand, self.volcengine_conn_id, self.hook.ledger.typical_seconds(in_hand.record.scope)
         )
+
+    def _begun(self, record: TaskRecord) -> InHand:
+        """Return what an earlier try paid for, if whoever waits for it can ask with this connection."""
+        self.log.warning(BROUGHT_HOME, record.task_id)
+        with about_what_was_begun():
+            return InHand(known_to_this_account(self.hook, record).record, reused=True)

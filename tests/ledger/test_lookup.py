@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from airflow_provider_jimeng.ledger.admin import LedgerAdmin
-from airflow_provider_jimeng.ledger.records import Provenance
+from airflow_provider_jimeng.ledger.records import Provenance, TaskRecord
 from airflow_provider_jimeng.ledger.states import TaskState
 
 from tests.ledger.kit import SHA, Bench, unique
@@ -103,6 +103,26 @@ def test_what_a_run_paid_for_and_has_not_stored_is_found_in_pieces(bench: Bench)
     given_up = bench.ledger.record_expired(open_ones[1], message="not_found")
     bench.ledger.record_failed(open_ones[2], message="no")
     assert ask(mine.attempt_scope, limit=9) == [open_ones[0], given_up]
+
+
+def test_what_a_task_may_have_paid_for_since_one_of_its_tries(bench: Bench) -> None:
+    run = unique()
+    tries = [Provenance("dag", run, "task", -1, number) for number in (1, 2, 3)]
+    rows = [bench.submitted(provenance=each, configured_limit=9) for each in tries]
+    landed = bench.landed(provenance=tries[2], configured_limit=9)
+    doubtful = [make(provenance=tries[2], configured_limit=9) for make in (bench.unknown, bench.sent)]
+    bench.ledger.record_rejected(bench.sent(provenance=tries[2], configured_limit=9), message="busy")
+    bench.submitted(provenance=Provenance("dag", run, "another", -1, 3), configured_limit=9)
+
+    def ask(first_try: int, since: float | None = None) -> list[TaskRecord]:
+        return bench.ledger.begun_since_try(tries[0].attempt_scope, since, first_try=first_try)
+
+    assert ask(1) == [*rows, landed, *doubtful]
+    assert ask(3) == [rows[2], landed, *doubtful]
+    assert ask(4) == ask(1, bench.ledger.now() + 60.0) == []
+    given_up = bench.ledger.record_expired(rows[1], message="not_found")
+    bench.ledger.record_failed(rows[2], message="no")
+    assert ask(2) == [given_up, landed, *doubtful]
 
 
 def test_when_a_run_first_claimed_a_slot(bench: Bench) -> None:

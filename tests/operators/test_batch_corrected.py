@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow_provider_jimeng.exceptions import JimengInputError
 from airflow_provider_jimeng.operators.jimeng import JimengBatchOperator
 
 from tests.legs import Bench, DagRun, Deferred, Instance
@@ -76,3 +78,67 @@ def test_a_run_whose_manifest_did_not_change_tells_of_none(bench: Bench) -> None
 
     assert (summary["landed"], summary["failed"]) == (2, 1)
     assert (summary["not_in_manifest"], summary["not_in_manifest_tasks"]) == (0, [])
+
+
+# -- a manifest that is half written when a later leg reads it ---------------------------------------------
+
+
+def a_file(bench: Bench, names: str, *, cut: int = 0) -> str:
+    file = bench.folder / "manifest.jsonl"
+    text = "".join(json.dumps(line) + "\n" for line in lines(bench, names))
+    file.write_text(text[: len(text) - cut])
+    return str(file)
+
+
+def test_a_manifest_that_is_half_written_costs_a_run_a_try_and_nothing_else(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    instance = batch(bench, "", manifest=a_file(bench, "abc"))
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    bench.emu.advance(7200.0)
+    bench.emu.configure(duration=0.2)
+    event = instance.watch(left)
+    a_file(bench, "abc", cut=20)
+    with pytest.raises(JimengInputError, match="what earlier ones submitted is paid for") as raised:
+        instance.leg(left, event)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert "line 3" in str(raised.value)
+    with pytest.raises(JimengInputError) as again:
+        instance.again().leg()
+    assert not isinstance(again.value, AirflowFailException)
+
+    a_file(bench, "abc")
+    summary = instance.again().a_try()
+    assert (summary["landed"], summary["submits"], bench.accepted) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_manifest_that_is_away_for_a_moment_is_read_again(bench: Bench, gone: bool) -> None:
+    bench.emu.configure(duration=3600.0)
+    file = a_file(bench, "ab")
+    instance = batch(bench, "", manifest=file)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    bench.emu.advance(7200.0)
+    event = instance.watch(left)
+    Path(file).unlink() if gone else Path(file).write_text("")
+    with pytest.raises(JimengInputError, match="A retry reads the manifest again") as raised:
+        instance.leg(left, event)
+
+    assert not isinstance(raised.value, AirflowFailException)
+    a_file(bench, "ab")
+    assert instance.again().a_try()["landed"] == 2
+    assert bench.accepted == 2
+
+
+def test_a_manifest_that_is_wrong_from_the_beginning_ends_the_run_and_a_cleared_one(bench: Bench) -> None:
+    instance = batch(bench, "", manifest=a_file(bench, "abc", cut=20))
+    for person in ("triggers", "clears"):
+        if person == "clears":
+            instance.clear()
+        with pytest.raises(JimengInputError, match="nothing was sent, nothing was paid") as raised:
+            instance.leg()
+        assert isinstance(raised.value, AirflowFailException)
+        assert "earlier ones" not in str(raised.value)
+
+    assert bench.accepted == 0

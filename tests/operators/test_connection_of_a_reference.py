@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow_provider_jimeng.exceptions import JimengConfigurationError
+from airflow_provider_jimeng.exceptions import (
+    JimengConfigurationError,
+    JimengTaskExpiredError,
+    JimengTaskFailedError,
+    JimengWaitTimeoutError,
+)
 from airflow_provider_jimeng.sensors.jimeng import JimengTaskSensor
 
 from tests.legs import Bench, DagRun, Deferred, Output
@@ -112,3 +117,59 @@ def test_what_is_no_connection_in_a_reference_is_passed_over(bench: Bench, named
     reference = {**bench.submit(), "volcengine_conn_id": named}
     assert bench.wait(reference)["volcengine_conn_id"] == "volcengine_default"
     assert bench.states() == ["succeeded"]
+
+
+# -- the connection of a reference becomes another account's ------------------------------------------------
+
+SENSORS = pytest.mark.parametrize(
+    "mode",
+    [{}, {"deferrable": False}, {"deferrable": False, "mode": "reschedule"}],
+    ids=["deferred", "on-worker", "reschedule"],
+)
+
+
+def submitted_by_another_account(bench: Bench, run: DagRun) -> None:
+    bench.emu.configure(duration=3600.0)
+    bench.submit(run)
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 120")
+    bench.connect(account="another")
+
+
+@SENSORS
+@pytest.mark.parametrize("denial", ["status,status=not_found", "code,code=50215"])
+def test_what_every_stranger_is_told_ends_no_task(bench: Bench, mode: dict[str, Any], denial: str) -> None:
+    run = DagRun()
+    submitted_by_another_account(bench, run)
+    bench.emu.add_fault(f"query:{denial},times=0")
+    with pytest.raises(JimengConfigurationError, match="no such task for this connection's key") as told:
+        bench.wait(Output("submit"), run, poke_interval=0.1, **mode)
+
+    assert isinstance(told.value, AirflowFailException)
+    assert bench.states() == ["submitted"]
+
+
+@SENSORS
+@pytest.mark.parametrize("end", ["succeeded", "failed", "expired"])
+def test_what_the_vendor_tells_of_the_task_is_believed(bench: Bench, mode: dict[str, Any], end: str) -> None:
+    run = DagRun()
+    submitted_by_another_account(bench, run)
+    bench.emu.advance(7200.0)
+    if end == "failed":
+        bench.emu.add_fault("query:50412,times=0")
+    if end == "expired":
+        bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 50000")
+        bench.emu.add_fault("query:status,status=not_found,times=0")
+    try:
+        bench.wait(Output("submit"), run, retries=0, poke_interval=0.1, **mode)
+    except (JimengTaskFailedError, JimengTaskExpiredError):
+        assert end != "succeeded"
+
+    assert bench.states() == [end]
+
+
+def test_a_deadline_ends_the_wait_for_a_task_that_may_be_another_accounts(bench: Bench) -> None:
+    run = DagRun()
+    submitted_by_another_account(bench, run)
+    with pytest.raises(JimengWaitTimeoutError):
+        bench.wait(Output("submit"), run, retries=0, timeout=0.3)
+    assert bench.states() == ["submitted"]

@@ -41,9 +41,12 @@ def counted(instance: Instance) -> Instance:
     return instance
 
 
-def legs_of(instance: Instance, most: int = 8) -> Any:
+def legs_of(instance: Instance) -> Any:
     """Run legs until the task is over, which it has to be soon."""
-    outcome = instance.leg()
+    return go_on(instance, instance.leg())
+
+
+def go_on(instance: Instance, outcome: Any, most: int = 8) -> Any:
     for _ in range(most):
         if not isinstance(outcome, Deferred):
             return outcome
@@ -100,9 +103,12 @@ def test_a_task_that_is_gone_is_told_of_and_not_paid_for_again(bench: Bench) -> 
     assert isinstance(left, Deferred)
     bench.emu.add_fault("query:status,status=not_found,times=0")
     event = instance.watch(left)
-    for _ in range(2):
-        with pytest.raises(JimengTaskExpiredError):
-            instance.leg(left, event)
+    with pytest.raises(JimengTaskExpiredError, match="it may have been billed once"):
+        go_on(instance, left)
+    # It was asked for until the time that proves it lost had passed; a leg that comes later need not wait.
+    assert len(instance.deferrals) > 1
+    with pytest.raises(JimengTaskExpiredError):
+        instance.leg(instance.deferrals[0], event)
 
     assert bench.accepted == 1
     assert bench.states() == ["expired"]
