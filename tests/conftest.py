@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import LoopbackGuard
+from tests.order import place
 from tests.postgres import Databases, PostgresServer
 
 if "airflow" in sys.modules:
@@ -56,6 +57,11 @@ os.environ.update(
         "AWS_EC2_METADATA_DISABLED": "true",
     }
 )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the files that take longest begin first."""
+    items.sort(key=lambda item: place(item.path.relative_to(config.rootpath)))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

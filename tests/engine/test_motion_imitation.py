@@ -131,7 +131,7 @@ def test_forty_mapped_items_at_two_slots_pay_forty_and_a_rerun_pays_nothing(engi
     assert engine.api.wait_for_run(dag, run_id, 300)["state"] == "success"
     assert accepted(vendor) - before == 40
 
-    changed = [dict(item) for item in wanted]
+    changed = [dict(item) for item in wanted[:8]]
     changed[7]["image_url"] = changed[7]["image_url"].replace(".png", "-other.png")
     again = engine.api.run(dag, {"items": changed}, seconds=300)
     assert again["state"] == "success"
