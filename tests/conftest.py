@@ -90,6 +90,18 @@ def _no_earlier_ledger() -> None:
     shutil.rmtree(_HOME / ".jimeng", ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _process_context() -> Iterator[None]:
+    """Forget what a command, or a page of the api-server, says of its process, as its end would."""
+    name = "_AIRFLOW_PROCESS_CONTEXT"
+    before = os.environ.get(name)
+    yield
+    if before is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = before
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _loopback_guard() -> Iterator[LoopbackGuard]:
     guard = LoopbackGuard()

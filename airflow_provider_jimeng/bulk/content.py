@@ -158,15 +158,19 @@ def outcome_of(error: JimengError) -> Outcome:
     return Outcome.FAILED
 
 
-def outcome_before_submit(error: JimengError, *, given_up: bool = False) -> Outcome:
+def outcome_before_submit(error: JimengError, content: Content | None = None) -> Outcome:
     """
     Return what an error makes of an item that was about to be submitted.
 
-    :param given_up: whether a task of its content was given up, which may be billed.
+    :param content: where a task of it was given up, that one may be billed, and the error says so.
     """
-    if isinstance(error, JimengOutputExistsError):
-        return Outcome.EXPIRED if given_up else Outcome.INVALID
-    return outcome_of(error)
+    occupied = isinstance(error, JimengOutputExistsError)
+    outcome = Outcome.INVALID if occupied else outcome_of(error)
+    if content is None or not content.given_up:
+        return outcome
+    if not occupied:
+        error.message = left_out(content.record, error.message)
+    return outcome if outcome is Outcome.UNKNOWN else Outcome.EXPIRED
 
 
 def left_out(record: TaskRecord | None, why: str) -> str:

@@ -9,7 +9,6 @@ a slot would be idle: only what is to be paid for again waits for one, afterward
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections import deque
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_jimeng.bulk.content import Content, first_due, outcome_of
 from airflow_provider_jimeng.bulk.items import Outcome
-from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError
+from airflow_provider_jimeng.exceptions import JimengError, JimengLedgerError, JimengTaskExpiredError
 from airflow_provider_jimeng.ledger.records import LostRace
 from airflow_provider_jimeng.ledger.states import TaskState
 from airflow_provider_jimeng.lifecycle.revive import Revived, given_up_error
@@ -105,7 +104,7 @@ class Revivals:
             raise JimengLedgerError("The ledger's row of a paid task is gone", content_key=content.key)
         if found.state is TaskState.EXPIRED and standing.id != found.id:
             # Nobody may take it back any more.
-            raise given_up_error(found, math.inf)
+            raise _paid_again_error(found, standing)
         return found
 
     def _on_answer(self, content: Content, outcome: Revived | BaseException) -> None:
@@ -138,3 +137,13 @@ class Revivals:
             self._settle(content, Outcome.EXPIRED if lost else outcome_of(outcome), outcome)
         else:
             raise outcome
+
+
+def _paid_again_error(lost: TaskRecord, standing: TaskRecord) -> JimengTaskExpiredError:
+    return JimengTaskExpiredError(
+        "This task was given up, and may have been billed once. Its content was asked for anew since then: "
+        f"attempt {standing.attempt} stands for it (task {standing.task_id}, {standing.state}), and there is "
+        "nothing to pay",
+        task_id=lost.task_id,
+        content_key=lost.content_key,
+    )

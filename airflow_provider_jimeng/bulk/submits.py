@@ -201,8 +201,7 @@ class Submits:
         account = self._tools.account_now
         for window in self.windows:
             window.renumber(account.limit_for(window.scope.req_key))
-        qps = self._tools.settings.submit_qps
-        at_once = min(_MOST_AT_ONCE, max(2, int(20 * qps)))
+        at_once = min(_MOST_AT_ONCE, max(2, int(20 * self._tools.settings.submit_qps)))
         for window in self.windows:
             while window.may_try() and window.trying < at_once:
                 if self.full:
@@ -255,6 +254,9 @@ class Submits:
                 window.accepted()
                 self._progress.accepted += 1
             self._go_on(content)
+            if not outcome.reused and self._watching.get(outcome.record.task_id or "") is not content:
+                # Somebody else saw its end first, and nothing will tell of a free slot.
+                window.freed()
         elif isinstance(outcome, Waiting):
             self._patience.calm()
             content.calm()
@@ -334,7 +336,7 @@ class Submits:
                 self.refused[content.key] = error.with_traceback(None)
             if isinstance(error, JimengInputStoreError) and error.retry_helps:
                 self.inputs_away += len(content.items)
-            self._settle(content, outcome_before_submit(error, given_up=content.given_up), error)
+            self._settle(content, outcome_before_submit(error, content), error)
 
     def _is_tired_of(self, content: Content, patience: float) -> bool:
         return bool(content.troubles) and time.monotonic() - content.trouble_since > patience

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 __all__ = [
+    "asked_again",
     "begin_send",
     "record_expired",
     "record_failed",
@@ -251,3 +252,12 @@ def release(
     moved = change(conn, row, _S.RELEASED, now, note=note)
     call_heads(conn, limits_row, now)
     return moved
+
+
+def asked_again(conn: Connection, record: TaskRecord, try_number: int) -> None:
+    """
+    Write that a later try of its own task instance goes on with a row.
+
+    Its revision stays: whoever is about to move it is right to.
+    """
+    update_task(conn, record.id, tasks.c.try_number < try_number, try_number=try_number)

@@ -331,12 +331,15 @@ class Ledger(BatchQuestions, Identified):
         """Write that a store gave a landed file, whose bytes were compared, another etag."""
         self._database.write(lambda conn: landings.renew_etag(conn, landing, etag))
 
+    def asked_again(self, record: TaskRecord, try_number: int) -> None:
+        """Write that a later try of its own task instance goes on with a row, as if it had begun it."""
+        self._database.write(lambda conn: moves.asked_again(conn, record, try_number))
+
     def forget_landing(self, uri: str) -> bool:
         """Write that nothing lies at a place any more; tell whether the ledger thought so."""
         return self._database.write(lambda conn: landings.forget_landing(conn, uri))
 
     # -- what all processes share about a scope
-    # ----------------------------------------------------------------
 
     def note_refused(
         self,

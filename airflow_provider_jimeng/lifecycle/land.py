@@ -109,6 +109,17 @@ class Lander:
                 return _as_landed(landing)
         return None
 
+    def is_stored(self, record: TaskRecord) -> bool:
+        """Return whether the attempt's result lies anywhere; a place that can't be read may well hold it."""
+        for landing in self._landings(record):
+            try:
+                if self.intact(landing, self.resolve(landing.uri)):
+                    return True
+            except (JimengLandingError, JimengInputError) as error:
+                log.warning("An earlier landing can't be read: %s", error)
+                return True
+        return False
+
     def _landings(self, record: TaskRecord) -> list[LandingRecord]:
         # An attempt that was paid for again has another result: the earlier one is no substitute for it.
         every = self.ledger.landings(record.content_key)

@@ -337,6 +337,9 @@ class Submitter:
         # Not only a token that has run out: a secrets backend may have rotated the key itself.
         if outcome.reaction is not Reaction.REFRESH and outcome.error is not JimengCredentialError:
             return False
+        if self._is_withdrawn():
+            # The connection may be slow to read, and the refusal is written down by nobody meanwhile.
+            return False
         try:
             fresh = self.refresh()
             if fresh is None or fresh.credentials == self.settings.credentials:

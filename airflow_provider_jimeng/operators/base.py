@@ -31,7 +31,7 @@ from airflow_provider_jimeng.lifecycle.choices import FAIL, RESUBMIT, REUSE
 from airflow_provider_jimeng.lifecycle.ensured import InHand, Waiting
 from airflow_provider_jimeng.links.jimeng import JimengResultLink, object_page, task_page
 from airflow_provider_jimeng.media.names import NOTE
-from airflow_provider_jimeng.operators.earlier import told_of
+from airflow_provider_jimeng.operators.earlier import go_on_with, told_of
 from airflow_provider_jimeng.triggers.outcomes import DEADLINE, FINISHED, TURN
 
 if TYPE_CHECKING:
@@ -256,6 +256,7 @@ class SubmittingOperator(JimengOperator):
         :param target: where its result is wanted.
         """
         beside = None if target is None else self.hook.admission.note_at(target.beside(NOTE))
+        go_on_with(self, wanted)
         if event is not None and event.get("status") == TURN:
             # A ticket whose turn it was, but whose slot somebody else took, goes on waiting until its first
             # deadline.

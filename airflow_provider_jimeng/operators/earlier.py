@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.exceptions import JimengError, JimengInputError, JimengLedgerError
 from airflow_provider_jimeng.hooks.late import late
-from airflow_provider_jimeng.ledger.states import TaskState
+from airflow_provider_jimeng.ledger.states import LIVE, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,29 +59,36 @@ def begun_earlier(
     context: Context,
     wanted: Wanted,
     since: float | None,
-    is_there: Callable[[TaskRecord], bool] = lambda row: False,
+    is_there: Callable[[TaskRecord], bool],
+    *,
+    waited: bool,
 ) -> TaskRecord | None:
     """
-    Return what an earlier try paid for as another content, unless it is stored elsewhere by now.
+    Return what an earlier try or leg paid for as another content, unless its result is gone by now.
 
     Waits while nobody knows whether it did: a worker that was killed in the middle of a submit may have.
 
-    Only for a try that Airflow makes by itself: a person who clears a task asks for what it says now, and
-    what the tries before that paid for is not what the retries after it go on with.
+    Only for a try that Airflow makes by itself, and for a leg after a wait: a person who clears a task asks
+    for what it says now, and what the tries before that paid for is not what the retries after it go on with.
 
     :param since: epoch seconds of the DAG run's start.
-    :param is_there: whether a result is stored where it is wanted: a try may fail after it has landed.
+    :param is_there: whether a landed result can still be had: a try may fail after it has landed.
+    :param waited: whether this try has waited for its turn. What stands for its content by then, running,
+        given up or in doubt, makes it wait just as a full house does.
     :raises JimengUnknownSubmitError: nobody will know whether an earlier try paid for another content.
     """
     first_try = _first_try(operator, context)
-    if wanted.provenance.try_number <= first_try:
+    if wanted.provenance.try_number <= first_try and not waited:
         return None
+    # A clear begins a finished DAG run anew, later than what the cleared try may go on with. Without one, the
+    # DAG run may have been deleted and made again under its name.
+    began = since if first_try <= 1 else None
     ledger = operator.hook.ledger
     while True:
         now = ledger.now()
         rows = [
             row
-            for row in ledger.begun_since_try(wanted.provenance.attempt_scope, since, first_try=first_try)
+            for row in ledger.begun_since_try(wanted.provenance.attempt_scope, began, first_try=first_try)
             if row.state is not TaskState.EXPIRED or may_come_back(row, now)
         ]
         if any(row.content_key == wanted.key and not row.never_sent for row in rows):
@@ -94,6 +101,23 @@ def begun_earlier(
         if not doubtful:
             return None
         _wait_out(operator, wanted, doubtful[0])
+
+
+def go_on_with(operator: SubmittingOperator, wanted: Wanted) -> None:
+    """
+    Have what stands for the content count as begun by this try, where an earlier one of the task paid for it.
+
+    A cleared task finds it by its content; the retries after the clear, whose arguments may make another
+    content, only by the number of the try.
+    """
+    mine = wanted.provenance
+    if mine.try_number <= 1:
+        return
+    row = operator.hook.ledger.latest(wanted.key)
+    if row is None or row.state not in (*LIVE, TaskState.EXPIRED):
+        return
+    if row.provenance.attempt_scope == mine.attempt_scope and row.provenance.try_number < mine.try_number:
+        operator.hook.ledger.asked_again(row, mine.try_number)
 
 
 def _first_try(operator: JimengOperator, context: Context) -> int:
@@ -139,9 +163,10 @@ def in_the_middle(
     error: JimengError, operator: JimengBatchOperator, context: Context, event: Any
 ) -> JimengError:
     """
-    Return an error of a bulk run's leg; wrong input costs it a try only, where there were others before.
+    Return an error of a bulk run's leg; a wrong file costs it a try only, where there were legs before.
 
-    A manifest may be half written just now. What was submitted for it is landed by whichever leg reads it.
+    A manifest may be half written just now. What was submitted for it is landed by whichever leg reads it. A
+    list is never half written: one that a template makes otherwise in each leg is for a person to look at.
 
     :param event: what the leg was called with, ``None`` for the first of a try.
     """
@@ -149,10 +174,11 @@ def in_the_middle(
         return error
     if event is None and context["ti"].try_number <= _first_try(operator, context):
         return error
-    error.message += (
-        "\nThat is by this leg: what earlier ones submitted is paid for, and known to the ledger. A retry "
-        "reads the manifest again, and goes on with it"
-    )
+    error.message += "\nThat is by this leg: what earlier ones submitted is paid for, and known to the ledger"
+    if not isinstance(operator.manifest, str):
+        error.message += ". A clear goes on with what of it is listed then"
+        return error
+    error.message += ". A retry reads the manifest again, and goes on with it"
     return error.retried(True)
 
 

@@ -149,18 +149,19 @@ class JimengMotionImitationOperator(SubmittingOperator):
         supersede: Missing | None,
     ) -> dict[str, Any]:
         landing = lander(self.hook, overwrite=self.overwrite)
-        begun = None
-        if told is None:
+        if told is not None and "tasks" in told:
+            if (begun := self._begun(wanted, told)) is not None:
+                return self._bring_home(context, begun, target, landing, told)
+        else:
+            if told is not None and told["status"] == DEADLINE:
+                raise no_slot(told, wanted.key)
             begun = begun_earlier(
-                self, context, wanted, self._since, lambda row: landing.find(row, target) is not None
+                self, context, wanted, self._since, landing.is_stored, waited=told is not None
             )
-            landing.check_free(wanted.key if begun is None else begun.content_key, target)
-        elif "tasks" in told:
-            begun = self._begun(wanted, told)
-        elif told["status"] == DEADLINE:
-            raise no_slot(told, wanted.key)
-        if begun is not None:
-            return self._bring_home(context, begun, target, landing, told)
+            if told is None:
+                landing.check_free(wanted.key if begun is None else begun.content_key, target)
+            if begun is not None:
+                return self._bring_home(context, begun, target, landing, None)
         while True:
             in_hand = self._in_hand(wanted, told, supersede, target)
             self._point_at_task(in_hand.record.task_id)
@@ -215,7 +216,7 @@ class JimengMotionImitationOperator(SubmittingOperator):
             raise_if_failed(record)
             finished = None
             while finished is None:
-                if landing.find(record, target) is None:
+                if record.state is not TaskState.LANDED or not landing.is_stored(record):
                     record = self._asked_about(record, told)
                 in_hand = InHand(record, reused=told is None)
                 finished = self._finished(in_hand, told, next_pass=False)

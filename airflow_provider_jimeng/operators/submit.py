@@ -61,7 +61,10 @@ class JimengSubmitTaskOperator(SubmittingOperator):
             wanted = self._wanted(context)
             if told is not None and told["status"] == DEADLINE:
                 raise no_slot(told, wanted.key)
-            begun = None if told is not None else begun_earlier(self, context, wanted, self._since)
+            # What is landed was begun as well: this task's success got lost after it.
+            begun = begun_earlier(
+                self, context, wanted, self._since, lambda row: True, waited=told is not None
+            )
             in_hand = self._in_hand(wanted, told) if begun is None else self._begun(begun)
         except JimengError as error:
             raise self._told(error) from error

@@ -18,6 +18,7 @@ from airflow_provider_jimeng.bulk.job import Finished, judge
 from airflow_provider_jimeng.client.settings import account_digest
 from airflow_provider_jimeng.emulator import Emulator, EmulatorConfig
 from airflow_provider_jimeng.exceptions import (
+    JimengInputError,
     JimengInputStoreError,
     JimengLandingError,
     JimengLedgerUnavailableError,
@@ -226,6 +227,30 @@ def test_what_was_given_up_is_not_paid_again_while_somebodys_file_is_in_its_plac
     assert works.accepted == 3 + 2
     assert {inspected.count(each) for each in inspected} == {3}
     assert (works.out / "0.mp4").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("code", [None, 50411])
+def test_what_was_given_up_may_be_billed_whatever_keeps_it_from_being_paid_for_again(
+    works: Works, emu: Emulator, monkeypatch: pytest.MonkeyPatch, code: int | None
+) -> None:
+    give_up(works, range(2))
+    shutil.rmtree(works.out)
+    works.policies = Policies(on_missing_output="resubmit")
+    monkeypatch.setattr(giving_up, "PROOF_SECONDS", 0.0)
+    usual = works.tools([], Provenance("dag", "run-2", "batch")).ensure
+
+    def ensure(wanted: Any, *, stopping: Any = lambda: False, **how: Any) -> Any:
+        if stopping() or wanted.key != second.key:
+            return usual(wanted, stopping=stopping, **how)
+        raise JimengInputError("image: it can't be presigned. Nothing was paid", code=code)
+
+    second = works.tools([], Provenance("dag", "run-2", "batch")).want(items(emu, range(2))[1])
+    paid, kept = works.run(items(emu, range(2)), "run-2", tools={"ensure": ensure})
+
+    assert (str(paid.outcome), str(kept.outcome)) == ("landed", "expired"), paid.error
+    assert "can't be presigned" in str(kept.error)
+    assert "was given up and may be billed" in str(kept.error)
+    assert works.accepted == 2 + 1
 
 
 def test_what_was_given_up_and_is_there_after_all_is_brought_home_whatever_is_in_its_place(

@@ -160,7 +160,10 @@ def test_a_stray_that_another_run_has_paid_for_again_is_told_of_and_let_go(
     assert run.run() is None
     assert len(asked) == len(run.strays.told) == 2
     assert {each.task_id for each in run.strays.told} == set(asked)
-    assert all("may have been billed" in str(each.error) for each in run.strays.told)
+    for each in run.strays.told:
+        assert "may have been billed once" in str(each.error)
+        assert f"attempt 2 stands for it (task {each.task_id}1, landed)" in str(each.error)
+        assert "force_new" not in str(each.error)
 
 
 def test_a_leg_leaves_its_given_up_contents_to_a_trigger_that_knows_when_to_wake_it(

@@ -406,6 +406,26 @@ def test_a_vendor_that_gives_two_contents_one_id_does_not_hold_a_run_up(works: W
     assert works.accepted == 2
 
 
+def test_a_slot_whose_task_somebody_else_saw_over_is_filled(works: Works, emu: Emulator) -> None:
+    emu.configure(duration=0.2)
+    works.settings = replace(works.settings, max_concurrency=1)
+    usual = works.tools([], Provenance("dag", "run-1", "batch")).ensure
+    seen: list[str | None] = []
+
+    def ensure(wanted: Any, **more: Any) -> Any:
+        got = usual(wanted, **more)
+        if isinstance(got, InHand) and not seen:
+            seen.append(got.record.task_id)
+            # Another run's claim asked about it, while the answer to this one's write was away.
+            time.sleep(0.5)
+            got = replace(got, record=works.ledger.record_succeeded(got.record))
+        return got
+
+    fates = works.run(items(emu, "abc"), tools={"ensure": ensure}, deadline=time.time() + 30.0)
+    assert outcomes(fates) == {"landed": 3}
+    assert works.accepted == 3
+
+
 def test_what_no_line_asks_for_any_more_is_brought_home_and_never_tried_again(
     works: Works, emu: Emulator
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,34 @@ def test_a_task_whose_line_was_taken_out_is_stored_under_its_own_name_and_told_o
     assert (again["landed"], again["not_in_manifest"], bench.accepted) == (1, 0, 2)
 
 
+def test_one_that_is_taken_out_before_a_failed_dag_run_is_cleared_is_stored_and_told_of_too(
+    bench: Bench,
+) -> None:
+    instance = corrected(bench, "ab", "b")
+    # Airflow begins a DAG run anew when it is cleared once it is over.
+    instance.run.start_date = dt.datetime.now(dt.UTC)
+    summary = instance.finish()
+
+    assert (summary["total"], summary["not_in_manifest"]) == (1, 1)
+    assert summary["not_in_manifest_tasks"][0]["error"] is None
+    assert bench.states() == ["landed", "landed"]
+    assert bench.accepted == 2
+
+
+def test_what_was_given_up_for_good_in_a_dag_run_that_was_cleared_is_told_of_once(bench: Bench) -> None:
+    instance = corrected(bench, "ab", "b")
+    (lost,) = [row for row in bench.rows() if "n-a" in str(row.inputs)]
+    bench.ledger.record_expired(lost, message="not_found")
+    bench.alter(
+        "UPDATE jimeng_tasks SET submitted_at = submitted_at - 50000, created_at = created_at - 50000 "
+        "WHERE id = ?",
+        lost.id,
+    )
+    assert instance.finish()["not_in_manifest"] == 1
+    instance.run.start_date = dt.datetime.now(dt.UTC)
+    assert instance.clear().finish()["not_in_manifest"] == 0
+
+
 def test_a_run_whose_manifest_did_not_change_tells_of_none(bench: Bench) -> None:
     bench.emu.add_fault("done", "code", code=50518, match="n-a.", times=0)
     instance = batch(bench, "abc", tolerance=1)
@@ -110,6 +139,27 @@ def test_a_manifest_that_is_half_written_costs_a_run_a_try_and_nothing_else(benc
     a_file(bench, "abc")
     summary = instance.again().a_try()
     assert (summary["landed"], summary["submits"], bench.accepted) == (3, 3, 3)
+
+
+def test_a_list_that_a_later_leg_renders_wrong_is_for_a_person_to_look_at(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    instance = batch(bench, "abc")
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    bench.emu.advance(7200.0)
+    bench.emu.configure(duration=0.2)
+    event = instance.watch(left)
+    right = instance.arguments["manifest"]
+    instance.arguments["manifest"] = [*right[:2], {"image_url": "no URL"}]
+    with pytest.raises(JimengInputError, match="what earlier ones submitted is paid for") as raised:
+        instance.leg(left, event)
+
+    assert isinstance(raised.value, AirflowFailException)
+    assert "A clear goes on" in str(raised.value)
+    assert "A retry" not in str(raised.value)
+    instance.arguments["manifest"] = right
+    assert instance.clear().finish()["submits"] == 3
+    assert bench.accepted == 3
 
 
 @pytest.mark.parametrize("gone", [True, False])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_jimeng.exceptions import (
     JimengConfigurationError,
+    JimengLandingError,
     JimengStoppedError,
     JimengTaskExpiredError,
     JimengUnknownSubmitError,
     JimengWaitTimeoutError,
 )
 from airflow_provider_jimeng.lifecycle.submit import Submitter
+from airflow_provider_jimeng.media.target import Target
 from airflow_provider_jimeng.operators import earlier, motion_imitation
 from airflow_provider_jimeng.operators.jimeng import JimengSubmitTaskOperator
 from airflow_provider_jimeng.policy import giving_up
@@ -111,6 +114,103 @@ def test_a_retry_pays_for_what_it_asks_for_where_the_earlier_result_is_no_longer
 
     assert out["task_id"] == bench.rows()[1].task_id
     assert bench.accepted == 2
+
+
+def test_a_retry_after_the_landing_brings_it_to_where_it_is_wanted_by_now(bench: Bench) -> None:
+    instance = bench.imitation(variant=1)
+    with bench.patch.context() as patch:
+        patch.setattr(motion_imitation, "announce", no_answer)
+        with pytest.raises(ConnectionError):
+            instance.a_try()
+    first, other = Path(bench.output), bench.folder / "out" / "at-another-time.mp4"
+    instance.arguments.update(variant=2, output=str(other))
+    # It costs nothing whoever asks: the vendor is not asked.
+    bench.connect(account="another")
+    out = instance.again().a_try()
+
+    assert (out["task_id"], out["uri"]) == (bench.rows()[0].task_id, str(other))
+    assert other.read_bytes() == first.read_bytes()
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
+def test_a_landed_result_whose_place_can_not_be_read_is_not_paid_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = bench.imitation(variant=1)
+    with bench.patch.context() as patch:
+        patch.setattr(motion_imitation, "announce", no_answer)
+        with pytest.raises(ConnectionError):
+            instance.a_try()
+
+    def away(self: Target) -> None:
+        raise JimengLandingError("503")
+
+    instance.arguments.update(variant=2, output=str(bench.folder / "out" / "at-another-time.mp4"))
+    with monkeypatch.context() as patch:
+        stat = Target.stat
+        patch.setattr(Target, "stat", lambda self: away(self) if self.uri == bench.output else stat(self))
+        out = instance.again().a_try()
+
+    # The vendor still had it.
+    assert out["task_id"] == bench.rows()[0].task_id
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
+def test_a_submit_that_is_retried_after_its_result_was_landed_pays_for_no_other(bench: Bench) -> None:
+    instance = submitting(bench, variant=1)
+    paid = instance.leg()
+    bench.land(bench.wait(paid, instance.run), instance.run)
+    assert bench.states() == ["landed"]
+    instance.arguments["variant"] = 2
+    again = instance.again().leg()
+
+    assert (again["task_id"], again["reused"], bench.accepted) == (paid["task_id"], True, 1)
+
+
+@pytest.mark.parametrize("by_then", ["another rendering", "another account"])
+def test_a_retry_after_a_clear_brings_home_what_the_cleared_try_found(bench: Bench, by_then: str) -> None:
+    bench.emu.configure(duration=3600.0)
+    bench.connect(account=None)
+    instance = bench.imitation(DagRun(start_date=dt.datetime.now(dt.UTC)), variant=1)
+    assert isinstance(instance.leg(), Deferred)
+    before = bench.rows()[0]
+    # What Airflow does with a DAG run that is over.
+    instance.run.start_date = dt.datetime.now(dt.UTC)
+    assert isinstance(instance.clear().leg(), Deferred)
+    (found,) = bench.rows()
+    assert (found.provenance.try_number, found.revision) == (2, before.revision)
+    if by_then == "another rendering":
+        instance.arguments["variant"] = 2
+    else:
+        bench.connect(account="studio")
+    bench.emu.advance(7200.0)
+    out = instance.again().a_try()
+
+    assert out["task_id"] == found.task_id
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
+def test_a_clear_that_asks_for_another_content_takes_nothing_over(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    instance = submitting(bench, variant=1)
+    instance.leg()
+    instance.arguments["variant"] = 2
+    instance.clear().leg()
+
+    assert [row.provenance.try_number for row in bench.rows()] == [1, 2]
+
+
+def test_what_another_run_paid_for_stays_that_runs(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    submitting(bench).leg()
+    other = DagRun("run-2").instance(
+        JimengSubmitTaskOperator, "submit", image_url=bench.image, video_url=bench.video
+    )
+    other.leg()
+    other.again().leg()
+
+    (row,) = bench.rows()
+    assert (row.provenance.run_id, row.provenance.try_number, bench.accepted) == ("run-1", 1, 1)
 
 
 def test_a_retried_submit_hands_on_no_task_that_its_connection_can_not_ask_about(bench: Bench) -> None:
@@ -316,3 +416,79 @@ def test_a_person_who_clears_asks_for_what_it_says_now_whatever_became_of_the_ki
     instance.clear().leg()
 
     assert bench.accepted == 2
+
+
+# -- a leg that has waited for its turn ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("all_in_one", [True, False], ids=["imitate", "submit"])
+def test_a_leg_that_has_waited_for_a_submit_in_doubt_pays_for_nothing_else(
+    bench: Bench, all_in_one: bool
+) -> None:
+    make = bench.imitation if all_in_one else partial(submitting, bench)
+    instance = make(variant=1)
+    killed_in_the_middle_of_a_submit(bench, instance)
+    left = instance.again().leg()
+    assert isinstance(left, Deferred)
+    let_pass(bench, 60.0)
+    turn = instance.watch(left)
+    assert turn["status"] == "turn"
+    instance.arguments["variant"] = 2
+    with pytest.raises(JimengUnknownSubmitError, match="A clear submits that, and pays for it"):
+        instance.leg(left, turn)
+
+    assert (bench.states(), bench.accepted) == (["unknown"], 1)
+
+
+def test_a_task_that_was_given_up_meanwhile_is_not_paid_for_again_under_another_name(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    bench.connect(account=None)
+    instance = bench.imitation(on_missing_output="resubmit")
+    left = instance.leg()
+    bench.alter("UPDATE jimeng_tasks SET submitted_at = submitted_at - 60")
+    bench.emu.add_fault("query:status,status=not_found,times=0")
+    left = instance.leg(left, instance.watch(left))
+    assert bench.states() == ["expired"]
+    assert left.classpath.endswith("JimengSlotTrigger")
+    turn = instance.watch(left)
+    bench.connect(account="studio")
+    bench.emu.clear_faults()
+    bench.emu.advance(7200.0)
+    out = instance.leg(left, turn)
+    while isinstance(out, Deferred):
+        out = instance.leg(out, instance.watch(out))
+
+    assert out["task_id"] == bench.rows()[0].task_id
+    assert (bench.states(), bench.accepted) == (["landed"], 1)
+
+
+def test_a_leg_of_a_dag_run_that_was_deleted_and_made_again_asks_for_what_it_says(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    submitting(bench, variant=1).leg()
+    bench.connect(max_concurrency=1)
+    run = DagRun(start_date=dt.datetime.now(dt.UTC))
+    instance = run.instance(
+        JimengSubmitTaskOperator, "submit", image_url=bench.image, video_url=bench.video, variant=2
+    )
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    bench.connect(max_concurrency=2)
+    out = instance.leg(left, instance.watch(left))
+
+    assert (out["reused"], bench.accepted) == (False, 2)
+
+
+def test_a_leg_that_has_waited_for_a_slot_asks_for_what_it_says_then(bench: Bench) -> None:
+    bench.connect(max_concurrency=1)
+    bench.emu.configure(duration=3600.0)
+    DagRun("run-2").instance(
+        JimengSubmitTaskOperator, "other", image_url=bench.image, video_url=bench.video
+    ).leg()
+    instance = submitting(bench, variant=1)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    bench.connect(max_concurrency=2)
+    instance.arguments["variant"] = 2
+    out = instance.leg(left, instance.watch(left))
+
+    assert (out["reused"], bench.accepted) == (False, 2)

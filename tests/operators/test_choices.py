@@ -273,11 +273,11 @@ def test_a_wish_to_pay_for_a_missing_output_outlives_a_throttled_submit(bench: B
 @pytest.mark.parametrize("operator", ["submit", "imitate"])
 def test_a_reason_is_paid_once_however_often_it_is_run(bench: Bench, operator: str) -> None:
     act = getattr(bench, operator)
-    act()
+    act(DagRun("run-0"))
     for run in (DagRun(), DagRun("run-2"), DagRun("run-2", "dag-2")):
         act(run, force_new="the client wants another take")
     assert bench.accepted == 2
-    act(DagRun(), force_new="and another")
+    act(DagRun("run-4"), force_new="and another")
     assert bench.accepted == 3
     act(DagRun("run-3"))
     assert bench.accepted == 3

@@ -267,8 +267,10 @@ def test_results_that_are_missing_do_not_hand_one_slot_to_each_other_for_ever(be
     bench.submit(DagRun("holder"), variant=7)
     bench.emu.configure(duration=0.2)
     instances = [
-        bench.imitation(DagRun("again"), image_url=image, output=str(place), on_missing_output="resubmit")
-        for image, place in zip(images, places, strict=True)
+        bench.imitation(
+            DagRun("again"), map_index=at, image_url=image, output=str(place), on_missing_output="resubmit"
+        )
+        for at, (image, place) in enumerate(zip(images, places, strict=True))
     ]
     waiting = [instance.leg() for instance in instances]
     assert all(isinstance(each, Deferred) for each in waiting)

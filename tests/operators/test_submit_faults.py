@@ -27,6 +27,7 @@ from airflow_provider_jimeng.exceptions import (
     JimengNotSentError,
     JimengPermissionError,
     JimengSpendLimitError,
+    JimengStoppedError,
     JimengUnknownSubmitError,
 )
 from airflow_provider_jimeng.hooks.jimeng import JimengHook
@@ -328,6 +329,23 @@ def test_temporary_keys_are_read_again_when_the_token_is_refused(
     bench.submit()
     assert refreshed == ["volcengine_default"]
     assert bench.accepted == 1
+
+
+def test_a_refused_submit_of_a_task_that_is_told_to_stop_is_written_down_before_anything_is_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refreshed: list[str] = []
+
+    def slow(hook: JimengHook) -> None:
+        refreshed.append(hook.volcengine_conn_id)
+
+    bench.connect(login="AKLTnobody")
+    monkeypatch.setattr(JimengHook, "_refreshed", slow)
+    monkeypatch.setattr(JimengSubmitTaskOperator, "stopping", lambda self: bool(bench.refused))
+    with pytest.raises(JimengStoppedError):
+        bench.submit(retries=0)
+
+    assert (bench.states(), bench.accepted, refreshed) == (["rejected"], 0, [])
 
 
 THROTTLES = {
