@@ -100,6 +100,7 @@ class FakeTaskInstance:
         self.dag_id, self.run_id, self.task_id, self.map_index = run.dag_id, run.run_id, task_id, map_index
         self.try_number = 1
         self.max_tries = 0
+        self.start_date: dt.datetime | None = None
         self.first_reschedule: dt.datetime | None = None
         self._run = run
 

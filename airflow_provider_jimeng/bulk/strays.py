@@ -8,14 +8,12 @@ Nobody else would ever fetch it: it lands under its own safe name, and the repor
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_jimeng.bulk.content import Content
 from airflow_provider_jimeng.ledger.keys import redact_text
 from airflow_provider_jimeng.ledger.states import TaskState
-from airflow_provider_jimeng.lifecycle.revive import may_come_back
 from airflow_provider_jimeng.lifecycle.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -66,7 +64,8 @@ class Strays:
         Return some that were not returned before; none are left where there are none.
 
         Whenever they were begun: a DAG run that is cleared once it is over begins anew, and to correct the
-        manifest first is what a person does.
+        manifest first is what a person does. One that is lost is told of by each run: better twice than by
+        one whose report nobody has.
 
         :raises JimengLedgerError: the ledger can't be read.
         """
@@ -77,20 +76,12 @@ class Strays:
             strays = [
                 each
                 for each in rows
-                if each.content_key[-16:] not in self._asked_for
-                and standing[each.content_key].id == each.id
-                and not self._is_long_over(each)
+                if each.content_key[-16:] not in self._asked_for and standing[each.content_key].id == each.id
             ]
             found = [self._content(each) for each in strays if self._may_ask(each)]
             if found:
                 return found
         return []
-
-    def _is_long_over(self, record: TaskRecord) -> bool:
-        """Return whether it was given up for good, which an earlier run has told of."""
-        since = self._terms.since
-        given_up = record.state is TaskState.EXPIRED and not may_come_back(record, time.time())
-        return given_up and since is not None and record.created_at < since
 
     def _may_ask(self, record: TaskRecord) -> bool:
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import and_, func, select
 
+from airflow_provider_jimeng.ledger.moves import asked_at
 from airflow_provider_jimeng.ledger.rows import landing_record, task_record
 from airflow_provider_jimeng.ledger.schema import digest, landings, tasks
 from airflow_provider_jimeng.ledger.states import LIVE, TaskState
@@ -169,16 +170,17 @@ def begun_since_try(
     What certainly cost nothing is not among it, nor what was replaced on purpose; what was landed is, and
     what was given up.
 
-    :param since: see :func:`run_totals`.
+    :param since: epoch seconds; leave out what was neither begun nor gone on with since then: a DAG run may
+        have been deleted, and made again under its name, whose tries count from one again.
     """
     query = select(tasks).where(
         tasks.c.attempt_digest == digest(attempt_scope),
         tasks.c.state.in_([str(state) for state in (*LIVE, TaskState.EXPIRED)]),
         tasks.c.try_number >= first_try,
-        tasks.c.created_at >= (0.0 if since is None else since),
         ~tasks.c.superseded,
     )
-    return [task_record(row) for row in conn.execute(query.order_by(tasks.c.id))]
+    rows = [task_record(row) for row in conn.execute(query.order_by(tasks.c.id))]
+    return [row for row in rows if since is None or asked_at(row) >= since]
 
 
 def _in_pieces(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ as it is. Moves that may free a slot lock the scope's row of limits first and ca
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "asked_again",
+    "asked_at",
     "begin_send",
     "record_expired",
     "record_failed",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _S = TaskState
+_ASKED_AGAIN = "asked for again by try"
 
 
 def begin_send(conn: Connection, record: TaskRecord, token: str) -> TaskRecord:
@@ -260,4 +263,18 @@ def asked_again(conn: Connection, record: TaskRecord, try_number: int) -> None:
 
     Its revision stays: whoever is about to move it is right to.
     """
-    update_task(conn, record.id, tasks.c.try_number < try_number, try_number=try_number)
+    row = must_get(conn, record.id, lock=True)
+    if row.provenance.try_number < try_number:
+        note = remark(row.note, read_clock(conn), f"{_ASKED_AGAIN} {try_number}")
+        update_task(conn, row.id, try_number=try_number, note=note)
+
+
+def asked_at(row: TaskRecord) -> float:
+    """Return when a try of its task instance last began a row, or went on with it, in epoch seconds."""
+    seconds = [row.created_at]
+    for line in row.note.splitlines():
+        when, _, words = line.partition(" ")
+        if words.startswith(_ASKED_AGAIN):
+            # A note leaves out the fractions.
+            seconds.append(dt.datetime.fromisoformat(when).timestamp() + 1.0)
+    return max(seconds)

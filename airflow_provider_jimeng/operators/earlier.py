@@ -80,9 +80,10 @@ def begun_earlier(
     first_try = _first_try(operator, context)
     if wanted.provenance.try_number <= first_try and not waited:
         return None
-    # A clear begins a finished DAG run anew, later than what the cleared try may go on with. Without one, the
-    # DAG run may have been deleted and made again under its name.
-    began = since if first_try <= 1 else None
+    began = since
+    if wanted.provenance.try_number <= first_try:
+        # Nothing before this try is its own: ``airflow dags test`` makes a date's DAG run again and again.
+        began = max(since or 0.0, _start_of(context))
     ledger = operator.hook.ledger
     while True:
         now = ledger.now()
@@ -125,6 +126,12 @@ def _first_try(operator: JimengOperator, context: Context) -> int:
     ti: Any = context["ti"]
     # A clear gives a task all of its retries anew, counted from the try that it had come to.
     return int(ti.max_tries) - (operator.retries or 0) + 1
+
+
+def _start_of(context: Context) -> float:
+    """Return when this try began, in epoch seconds; its legs after a deferral keep that."""
+    started = getattr(context["ti"], "start_date", None)
+    return 0.0 if started is None else float(started.timestamp())
 
 
 def _wait_out(operator: SubmittingOperator, wanted: Wanted, doubtful: TaskRecord) -> None:

@@ -78,7 +78,7 @@ LIMITS, TASKS, LANDINGS = "jimeng_limits", "jimeng_tasks", "jimeng_landings"
             ),
             [LANDINGS],
         ),
-        (S.SUBMITTED, lambda bench, row: bench.ledger.asked_again(row, 7), []),
+        (S.SUBMITTED, lambda bench, row: bench.ledger.asked_again(row, 7), [TASKS]),
         (S.SUBMITTED, lambda bench, row: bench.ledger.latest(row.content_key), []),
         (S.SUBMITTED, lambda bench, row: bench.ledger.slot_view(bench.scope, 2), []),
         (S.LANDED, lambda bench, row: bench.ledger.landings(row.content_key), []),

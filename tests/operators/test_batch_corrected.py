@@ -86,7 +86,7 @@ def test_one_that_is_taken_out_before_a_failed_dag_run_is_cleared_is_stored_and_
     assert bench.accepted == 2
 
 
-def test_what_was_given_up_for_good_in_a_dag_run_that_was_cleared_is_told_of_once(bench: Bench) -> None:
+def test_what_was_given_up_for_good_is_told_of_by_each_run_after_a_clear(bench: Bench) -> None:
     instance = corrected(bench, "ab", "b")
     (lost,) = [row for row in bench.rows() if "n-a" in str(row.inputs)]
     bench.ledger.record_expired(lost, message="not_found")
@@ -95,9 +95,27 @@ def test_what_was_given_up_for_good_in_a_dag_run_that_was_cleared_is_told_of_onc
         "WHERE id = ?",
         lost.id,
     )
-    assert instance.finish()["not_in_manifest"] == 1
+    for _ in range(2):
+        instance.run.start_date = dt.datetime.now(dt.UTC)
+        summary = instance.clear().finish()
+        assert [each["task_id"] for each in summary["not_in_manifest_tasks"]] == [lost.task_id]
+        assert "may have been billed" in summary["not_in_manifest_tasks"][0]["error"]
+
+
+def test_what_a_later_leg_gives_up_for_good_after_a_clear_is_told_of(bench: Bench) -> None:
+    instance = corrected(bench, "ab", "b")
     instance.run.start_date = dt.datetime.now(dt.UTC)
-    assert instance.clear().finish()["not_in_manifest"] == 0
+    (old,) = [row for row in bench.rows() if "n-a" in str(row.inputs)]
+    bench.alter(
+        "UPDATE jimeng_tasks SET submitted_at = submitted_at - 50000, created_at = created_at - 50000 "
+        "WHERE id = ?",
+        old.id,
+    )
+    bench.emu.add_fault(f"query:status,status=not_found,times=0,match={old.task_id}")
+    summary = instance.finish()
+
+    assert (summary["total"], summary["not_in_manifest"]) == (1, 1)
+    assert summary["not_in_manifest_tasks"][0]["task_id"] == old.task_id
 
 
 def test_a_run_whose_manifest_did_not_change_tells_of_none(bench: Bench) -> None:

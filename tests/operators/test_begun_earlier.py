@@ -478,6 +478,49 @@ def test_a_leg_of_a_dag_run_that_was_deleted_and_made_again_asks_for_what_it_say
     assert (out["reused"], bench.accepted) == (False, 2)
 
 
+def test_a_cleared_task_of_a_dag_run_that_was_made_again_asks_for_what_it_says(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    old = submitting(bench, variant=1)
+    old.leg()
+    old.again().leg()
+    assert bench.rows()[0].provenance.try_number == 2
+    assert bench.rows()[0].note.endswith("asked for again by try 2")
+    bench.alter(
+        "UPDATE jimeng_tasks SET created_at = created_at - 60, note = replace(note, ?, '2026-01-01')",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
+    )
+    bench.connect(max_concurrency=1)
+    run = DagRun(start_date=dt.datetime.now(dt.UTC))
+    instance = run.instance(
+        JimengSubmitTaskOperator, "submit", image_url=bench.image, video_url=bench.video, variant=2
+    )
+    instance.ti.max_tries = 2
+    left = instance.clear().leg()
+    assert isinstance(left, Deferred)
+    bench.connect(max_concurrency=2)
+    out = instance.leg(left, instance.watch(left))
+
+    assert (out["reused"], bench.accepted) == (False, 2)
+
+
+def test_a_first_try_takes_nothing_for_its_own_that_was_begun_before_it(bench: Bench) -> None:
+    bench.emu.configure(duration=3600.0)
+    # ``airflow dags test`` makes one DAG run of a date again and again, which began at that date.
+    run = DagRun(start_date=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    arguments: dict[str, Any] = {"image_url": bench.image, "video_url": bench.video}
+    run.instance(JimengSubmitTaskOperator, "submit", variant=1, **arguments).leg()
+    bench.alter("UPDATE jimeng_tasks SET created_at = created_at - 60")
+    bench.connect(max_concurrency=1)
+    instance = run.instance(JimengSubmitTaskOperator, "submit", variant=2, **arguments)
+    instance.ti.start_date = dt.datetime.now(dt.UTC)
+    left = instance.leg()
+    assert isinstance(left, Deferred)
+    bench.connect(max_concurrency=2)
+    out = instance.leg(left, instance.watch(left))
+
+    assert (out["reused"], bench.accepted) == (False, 2)
+
+
 def test_a_leg_that_has_waited_for_a_slot_asks_for_what_it_says_then(bench: Bench) -> None:
     bench.connect(max_concurrency=1)
     bench.emu.configure(duration=3600.0)
