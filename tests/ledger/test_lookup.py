@@ -125,6 +125,24 @@ def test_what_a_task_may_have_paid_for_since_one_of_its_tries(bench: Bench) -> N
     assert ask(2) == [given_up, landed, *doubtful]
 
 
+def test_a_row_that_a_later_try_goes_on_with_counts_as_begun_then(bench: Bench) -> None:
+    mine = Provenance("dag", unique(), "task", -1, 1)
+    # With a note of its own: it was adopted by somebody.
+    row = bench.ledger.adopt(bench.unknown(provenance=mine, configured_limit=9).id, unique(), "somebody")
+    assert row.note
+    bench.age(row, 3600.0)
+    since = bench.ledger.now() - 60.0
+    assert bench.ledger.begun_since_try(mine.attempt_scope, since, first_try=1) == []
+
+    bench.ledger.asked_again(row, 3)
+    bench.ledger.asked_again(row, 2)
+    (found,) = bench.ledger.begun_since_try(mine.attempt_scope, since, first_try=3)
+    assert (found.id, found.revision, found.provenance.try_number) == (row.id, row.revision, 3)
+    assert found.note.splitlines()[:-1] == row.note.splitlines()
+    assert found.note.endswith("asked for again by try 3")
+    assert bench.ledger.begun_since_try(mine.attempt_scope, since + 120.0, first_try=1) == []
+
+
 def test_when_a_run_first_claimed_a_slot(bench: Bench) -> None:
     mine = Provenance("dag", unique(), "batch", -1, 1)
     assert bench.ledger.first_claim(mine.attempt_scope) is None
