@@ -35,7 +35,7 @@ ARGS ?=
 test: lint unit engine
 
 # They wait more than they work: four processes on two cores take a little more than half the time of two, and each has
-# its own servers. A file stays in one process, since its tests share what is slow to make; tests/conftest.py says which
+# its own servers. A file stays in one process, since its tests share what is slow to make; tests/order.py says which
 # go first. PROCESSES=0 runs them all in this one.
 PROCESSES ?= 4
 SPREAD := --dist loadfile --no-loadscope-reorder
